@@ -1,0 +1,1 @@
+"""The vocabulary of tnbench, in the standard library alone: cases, records, metrics, settings, plug-ins, errors."""

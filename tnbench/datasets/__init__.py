@@ -1,0 +1,1 @@
+"""Pictures and labels, one data set per file."""

@@ -1,0 +1,1 @@
+"""What every training shares: compress, the loop, evaluation, augmentation."""

@@ -1,0 +1,1 @@
+"""Factors to modules: sequences of plain torch convolutions and linear layers."""

@@ -1,0 +1,1 @@
+"""Decompositions and their helpers: pure functions on tensors."""

@@ -1,0 +1,1 @@
+"""Clocks, counts, memory, environment and statistics."""

@@ -1,0 +1,1 @@
+"""Decompositions of weights, one per file."""

@@ -1,0 +1,1 @@
+"""CNN architectures, one family per file."""

@@ -1,0 +1,1 @@
+"""How one case is spread over processes, one idea per file."""

@@ -1,0 +1,1 @@
+"""One case from start to end: prepare, baseline, decompose, train, measure."""

@@ -1,0 +1,1 @@
+"""Records in append-only segments, checkpoints by content."""

@@ -1,0 +1,1 @@
+"""Many cases: suites, selection, plan, runner, executors."""

@@ -1,0 +1,1 @@
+"""What runs and isolates cases; never measured."""

@@ -1,0 +1,1 @@
+"""Public checks of plug-ins, one kit per kind."""
