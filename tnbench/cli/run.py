@@ -1,0 +1,101 @@
+"""``tnbench run``: run a suite or single cases, record what each gave, and write the page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tnbench.cli.duration import seconds
+from tnbench.cli.options import (
+    DATA_ROOT,
+    REPORTS,
+    RESULTS,
+    Asked,
+    DataRoot,
+    ExecutorName,
+    Plugins,
+    Reports,
+    Results,
+    taking,
+)
+from tnbench.cli.progress import listener_for
+from tnbench.cli.request import to_request
+from tnbench.cli.terminal import stderr, stdout
+from tnbench.core.record import BAD_STATUSES
+from tnbench.core.registry import Registry
+
+if TYPE_CHECKING:
+    from tnbench.sweep.executors import Executor
+    from tnbench.sweep.runner import Outcome
+
+MaxTime = Annotated[
+    float | None,
+    typer.Option(
+        parser=seconds, metavar="TIME", rich_help_panel="Limits and repeats",
+        help="Start no case that would end later than this: seconds, or 30m, 2h.",
+    ),
+]
+
+
+@taking(Asked)
+def run(
+    asked: Asked,
+    max_time: MaxTime = None,
+    executor: Annotated[
+        ExecutorName, typer.Option(help="local: in a worker process with a hard time limit; inline: in this one.")
+    ] = ExecutorName.local,
+    data_root: DataRoot = DATA_ROOT,
+    results: Results = RESULTS,
+    reports: Reports = REPORTS,
+    plugin: Plugins = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="Print only the cases that end badly, and the page's path.")
+    ] = False,
+) -> None:
+    """Run what has no valid record yet, then print a summary and write the page. Without options: the suite quick.
+
+    Exit code: 0 all ok or skipped; 1 some case failed, timed out, crashed, ran out of memory or diverged; 2 wrong
+    use; 130 interrupted (what was recorded stays).
+    """
+    from tnbench.reporting.page import write_page
+    from tnbench.reporting.terminal import summary_table
+    from tnbench.store.records import Store
+    from tnbench.sweep.plan import make_plan
+    from tnbench.sweep.runner import run_plan
+
+    out = stdout()
+    registry, store = Registry(plugin or ()), Store(results)
+    made = make_plan(to_request(asked, data_root=data_root, results=results), registry, store)
+    store.check_writable()
+    outcome = run_plan(
+        made,
+        store=store,
+        registry=registry,
+        executor=_executor(executor),
+        listener=listener_for(out, stderr(), quiet=quiet),
+        max_time_s=max_time,
+    )
+    page = write_page(
+        outcome.records, name=made.name, summary=made.summary, out=reports / made.name, expected=len(made.entries)
+    )
+    if not quiet:
+        out.print(summary_table(outcome.records))
+        if outcome.left:
+            out.print(f"{outcome.left} cases were not started, for want of time; run the same command again for them")
+    typer.echo(page)
+    raise typer.Exit(exit_code(outcome))
+
+
+def exit_code(outcome: Outcome) -> int:
+    """0, 1 or 130, as the design lists them."""
+    if outcome.interrupted:
+        return 130
+    return int(any(record.status in BAD_STATUSES for record in outcome.records))
+
+
+def _executor(name: ExecutorName) -> Executor:
+    from tnbench.sweep.executors.inline import InlineExecutor
+    from tnbench.sweep.executors.local import LocalExecutor
+
+    return LocalExecutor() if name is ExecutorName.local else InlineExecutor()

@@ -1,0 +1,69 @@
+"""Wall clocks that wait for the device."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+
+
+def synchronise(device: torch.device | str) -> None:
+    """Wait until everything asked of `device` is done (nothing to wait for on a CPU)."""
+    if torch.device(device).type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+@dataclass
+class Elapsed:
+    """Seconds between the start and the end of a `stopwatch` block."""
+
+    seconds: float = 0.0
+
+
+@contextmanager
+def stopwatch(device: torch.device | str) -> Iterator[Elapsed]:
+    """Time a block of work on `device`, waiting for the device at both ends."""
+    elapsed = Elapsed()
+    synchronise(device)
+    start = time.perf_counter()
+    try:
+        yield elapsed
+    finally:
+        synchronise(device)
+        elapsed.seconds = time.perf_counter() - start
+
+
+def time_calls(
+    call: Callable[[], object], *, device: torch.device | str, warmup: int, samples: int, least_s: float = 0.0
+) -> list[float]:
+    """Seconds of each of `samples` calls after `warmup` calls that do not count.
+
+    Where all samples together take less than `least_s`, more are taken until they do (at most 100 times as many):
+    a very short call needs many samples for a steady median. On a GPU the events of its own clock are read.
+    """
+    for _ in range(warmup):
+        call()
+    timed = _cuda_seconds if torch.device(device).type == "cuda" else _wall_seconds
+    synchronise(device)
+    seconds = [timed(call) for _ in range(samples)]
+    while sum(seconds) < least_s and len(seconds) < 100 * samples:
+        seconds.append(timed(call))
+    return seconds
+
+
+def _wall_seconds(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def _cuda_seconds(call: Callable[[], object]) -> float:
+    start, end = torch.Event("cuda", enable_timing=True), torch.Event("cuda", enable_timing=True)
+    start.record()
+    call()
+    end.record()
+    end.synchronize()
+    return float(start.elapsed_time(end)) / 1e3

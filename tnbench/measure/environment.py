@@ -1,0 +1,110 @@
+"""What a number was measured on: versions, processor, GPU, threads, git state. Cheap parts import no torch."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import socket
+import subprocess
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+_PACKAGES = ("tnbench", "torch", "torchvision", "tensorly", "numpy")
+
+
+def torch_version() -> str:
+    """The installed torch's version, without importing it."""
+    return _version("torch")
+
+
+@cache
+def device_model(device: str) -> str:
+    """The name of the processor (for ``cpu``) or of the GPU (for ``cuda`` and ``cuda:1``)."""
+    if device.startswith("cuda"):
+        import torch
+
+        return torch.cuda.get_device_name(device)
+    return _cpu_model()
+
+
+def usable_cores() -> int:
+    """Cores that this process may use: its affinity, and the cgroup's quota rounded down (at least one)."""
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = _cgroup_quota(Path("/sys/fs/cgroup"))
+    return affinity if quota is None else max(1, min(affinity, int(quota)))
+
+
+def provenance(device: str) -> dict[str, Any]:
+    """Plain facts about this machine and process, taken when a case starts."""
+    import torch
+
+    facts: dict[str, Any] = {
+        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "host": socket.gethostname(),
+        "os": platform.platform(),
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in _PACKAGES},
+        "cpu": _cpu_model(),
+        "cores": usable_cores(),
+        "threads": torch.get_num_threads(),
+        **_git(),
+    }
+    if device.startswith("cuda"):
+        facts |= {"gpu": device_model(device), "cuda": torch.version.cuda, "driver": _driver()}
+    return facts
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "absent"
+
+
+@cache
+def _cpu_model() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _cgroup_quota(root: Path) -> float | None:
+    """Cores that the cgroup grants, or None without a limit (version 2's ``cpu.max``, version 1's ``cfs`` files)."""
+    try:
+        quota, period = (root / "cpu.max").read_text().split()
+    except (OSError, ValueError):
+        try:
+            quota = (root / "cpu/cpu.cfs_quota_us").read_text().strip()
+            period = (root / "cpu/cpu.cfs_period_us").read_text().strip()
+        except OSError:
+            return None
+    return None if quota in ("max", "-1") else int(quota) / int(period)
+
+
+@cache
+def _git() -> dict[str, Any]:
+    """Commit and dirtiness of the checkout that tnbench runs from; both None for an installed package."""
+    here = Path(__file__)
+    in_git = ("git", "-C", str(here.parent))
+    if _output(*in_git, "ls-files", "--error-unmatch", here.name) is None:
+        return {"git_commit": None, "git_dirty": None}
+    return {"git_commit": _output(*in_git, "rev-parse", "HEAD"), "git_dirty": bool(_output(*in_git, "status", "-s"))}
+
+
+@cache
+def _driver() -> str | None:
+    return _output("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader", "--id=0")
+
+
+def _output(*command: str) -> str | None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

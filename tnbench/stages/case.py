@@ -1,0 +1,128 @@
+"""One case from start to end: prepare, decompose and train as its training plug-in says, evaluate, measure."""
+
+from __future__ import annotations
+
+from statistics import median
+from typing import Any
+
+from tnbench.core.job import Job
+from tnbench.core.protocols import Fit
+from tnbench.core.record import Record
+from tnbench.measure.environment import provenance, usable_cores
+from tnbench.stages.baseline import accuracy
+from tnbench.stages.decompose import Decomposition
+from tnbench.stages.measure import measure_forward, measure_size
+from tnbench.stages.prepare import Prepared, numerics, prepare
+from tnbench.stages.tools import CaseTools, count_test_correct
+
+
+def run_case(job: Job) -> Record:
+    """Run the case and record it.
+
+    Raises NotApplicable (becomes ``skipped``), Diverged, RankDied (``crashed``), UsageError or PluginError.
+    """
+    prepared = prepare(job)
+    facts = provenance(job.settings.device)
+    training = prepared.plugins["training"]
+    tools = CaseTools(prepared)
+    with numerics(job.settings):
+        model = training.module.run(tools, training.options)
+        correct = count_test_correct(prepared, model)
+        size = measure_size(model, prepared.build(), prepared.pictures.in_shape)
+        forward = measure_forward(prepared, model)
+    metrics = {
+        **size.metrics,
+        **_decomposition_metrics(tools.decompositions),
+        **_fit_metrics(tools.fits),
+        **accuracy(prepared, correct),
+        **_accuracy_before(tools),
+        **forward.metrics,
+    }
+    return Record(
+        case=job.case.id,
+        key=job.key,
+        status="ok",
+        metrics={**metrics, **_end_to_end(job, training.module.needs_baseline(training.options), metrics)},
+        samples={**forward.samples, **_fit_samples(tools.fits)},
+        layers=tools.decompositions[-1].summary.as_json() if tools.decompositions else [],
+        notes=_notes(job, prepared, tools),
+        settings=job.settings.as_json(),
+        limits={"timeout_s": job.limits.timeout_s},
+        provenance={**facts, "oversubscribed": _oversubscribed(tools.fits), "baseline": _baseline_facts(job)},
+    )
+
+
+def _decomposition_metrics(decompositions: list[Decomposition]) -> dict[str, float]:
+    if not decompositions:
+        return {}
+    last = decompositions[-1].summary
+    found = {
+        "decompose_s": sum(decomposition.seconds for decomposition in decompositions),
+        "decompose_peak_bytes": max(decomposition.peak_bytes for decomposition in decompositions),
+        "params_layers": last.params_compressed,
+        "params_layers_dense": last.params_compressed_dense,
+    }
+    return found if last.error is None else {**found, "weight_error": last.error}
+
+
+def _fit_metrics(fits: list[Fit]) -> dict[str, float]:
+    if not fits:
+        return {}
+    epochs = [seconds for fit in fits for seconds in fit.epoch_s]
+    found: dict[str, float] = {
+        "train_s": sum(epochs),
+        "train_peak_bytes": max(fit.peak_bytes for fit in fits),
+        "processes": fits[-1].processes,
+        "threads": fits[-1].threads,
+    }
+    if epochs:
+        found |= {"epoch_s": median(epochs), "train_loss": fits[-1].loss[-1]}
+    slowest = [max(step) for fit in fits for step in zip(*fit.step_s, strict=True)]
+    return {**found, "step_ms": 1e3 * median(slowest)} if slowest else found
+
+
+def _fit_samples(fits: list[Fit]) -> dict[str, list[Any]]:
+    if not fits:
+        return {}
+    ranks = range(fits[-1].processes)
+    return {
+        "loss": [loss for fit in fits for loss in fit.loss],
+        "epoch_s": [seconds for fit in fits for seconds in fit.epoch_s],
+        "step_ms": [[1e3 * seconds for fit in fits for seconds in fit.step_s[rank]] for rank in ranks],
+    }
+
+
+def _accuracy_before(tools: CaseTools) -> dict[str, float]:
+    before = accuracy(tools.prepared, tools.correct_before)
+    stored = tools.prepared.job.baseline
+    found = {"top1_before": before["top1"]} if before else {}
+    return {**found, "top1_baseline": stored.metrics["top1"]} if stored and "top1" in stored.metrics else found
+
+
+def _end_to_end(job: Job, needs_baseline: bool, metrics: dict[str, float]) -> dict[str, float]:
+    own = metrics.get("decompose_s", 0.0) + metrics.get("train_s", 0.0)
+    if not needs_baseline:
+        return {"end_to_end_s": own}
+    if job.baseline is None or job.baseline.imported:
+        return {}
+    trained = job.baseline.metrics["train_s"]
+    return {"baseline_s": trained, "end_to_end_s": trained + own}
+
+
+def _notes(job: Job, prepared: Prepared, tools: CaseTools) -> list[str]:
+    notes = list(dict.fromkeys(note for fit in tools.fits for note in fit.notes))
+    if not prepared.pictures.meaningful:
+        notes.append("labels are made up, so accuracy is left empty")
+    if job.baseline is not None and job.baseline.imported:
+        notes.append("the baseline was imported: what its training took is unknown, so end_to_end_s is left empty")
+    return notes
+
+
+def _oversubscribed(fits: list[Fit]) -> bool:
+    return any(fit.processes * fit.threads > usable_cores() for fit in fits)
+
+
+def _baseline_facts(job: Job) -> dict[str, Any] | None:
+    if job.baseline is None:
+        return None
+    return {"digest": job.baseline.digest, "origin": job.baseline.origin, "source": job.baseline.source}

@@ -1,0 +1,68 @@
+"""Measuring stage: what the finished network costs to store and to run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+
+from tnbench.engine.evaluate import normalise
+from tnbench.measure.clock import time_calls
+from tnbench.measure.counts import count_macs, count_params, state_bytes
+from tnbench.measure.memory import PeakMemory
+from tnbench.stages.prepare import Prepared
+
+LATENCY_BATCH, THROUGHPUT_BATCH = 1, 128
+_WARMUP, _SAMPLES, _LEAST_S = 5, 20, 0.1
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Metrics and raw samples, by the names of the metric registry."""
+
+    metrics: dict[str, float]
+    samples: dict[str, list[float]] = field(default_factory=dict)
+
+
+def measure_size(model: nn.Module, dense: nn.Module, in_shape: tuple[int, ...]) -> Measured:
+    """Parameters, multiply-accumulates, FLOPs (two each) and bytes, beside the dense network's."""
+    macs, macs_dense = count_macs(model, in_shape), count_macs(dense, in_shape)
+    return Measured(
+        {
+            "params": count_params(model),
+            "params_dense": count_params(dense),
+            "macs": macs,
+            "macs_dense": macs_dense,
+            "flops": 2 * macs,
+            "flops_dense": 2 * macs_dense,
+            "model_bytes": state_bytes(model),
+        }
+    )
+
+
+def measure_forward(prepared: Prepared, model: nn.Module) -> Measured:
+    """Latency at batch 1 and throughput at batch 128: eval mode, the pictures on the device already."""
+    training = model.training
+    model.eval()
+    with torch.inference_mode(), PeakMemory(prepared.device) as peak:
+        latency = _time_batch(prepared, model, LATENCY_BATCH)
+        batch = _time_batch(prepared, model, THROUGHPUT_BATCH)
+    model.train(training)
+    samples = {
+        "forward_ms": [1e3 * seconds for seconds in latency],
+        "throughput": [THROUGHPUT_BATCH / seconds for seconds in batch],
+    }
+    metrics = {name: _median(values) for name, values in samples.items()}
+    return Measured({**metrics, "forward_peak_bytes": peak.bytes}, samples)
+
+
+def _time_batch(prepared: Prepared, model: nn.Module, size: int) -> list[float]:
+    test = prepared.pictures.test
+    repeated = test[torch.arange(size) % len(test)].to(prepared.device)
+    batch = normalise(repeated, prepared.normalisation, prepared.dtype)
+    return time_calls(lambda: model(batch), device=prepared.device, warmup=_WARMUP, samples=_SAMPLES, least_s=_LEAST_S)
+
+
+def _median(values: list[float]) -> float:
+    return float(torch.tensor(values, dtype=torch.float64).quantile(0.5))

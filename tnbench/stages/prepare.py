@@ -1,0 +1,121 @@
+"""First stage: bind the case's six names to plug-ins, read the pictures, build the network, fix the numerics."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from tnbench.core.case import Case
+from tnbench.core.errors import NotApplicable
+from tnbench.core.grammar import AXES, Atom, parse_part
+from tnbench.core.job import Job
+from tnbench.core.protocols import Normalisation, Pictures
+from tnbench.core.registry import Bound, Registry
+from tnbench.core.settings import Settings
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A job with everything bound and in memory. `pictures` are normalised by `normalisation`."""
+
+    job: Job
+    plugins: dict[str, Bound]
+    pictures: Pictures
+    normalisation: Normalisation
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device(self.job.settings.device)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return dtype_of(self.job.settings)
+
+    def build(self) -> nn.Module:
+        """The dense network, drawn from the case's seed; torch's global generator is left as it was."""
+        model = self.plugins["model"]
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.job.case.seed)
+            network: nn.Module = model.module.build(
+                model.atom.name, model.options, self.pictures.in_shape, self.pictures.classes
+            )
+        return network.to(self.device, self.dtype)
+
+
+def prepare(job: Job) -> Prepared:
+    """Bind and load. Raises NotApplicable, UsageError or PluginError before any time is spent."""
+    registry = Registry(job.plugin_files)
+    plugins = bind_case(job.case, registry)
+    parallel = plugins["parallel"]
+    reason = parallel.module.refuses(parallel.atom.count, parallel.options, job.settings.device)
+    if reason is not None:
+        raise NotApplicable(reason)
+    pictures = _load_pictures(job.case.dataset, job.data_root, job.plugin_files)
+    return Prepared(
+        job, plugins, limited(pictures, job.settings.limit_train, job.case.seed), _normalisation(job, pictures)
+    )
+
+
+def bind_case(case: Case, registry: Registry) -> dict[str, Bound]:
+    """One plug-in per axis. Raises NotApplicable for a mixture or mesh, which no plug-in serves yet."""
+    return {axis: registry.bind(axis, _single_atom(case, axis)) for axis in AXES}
+
+
+def limited(pictures: Pictures, limit: int | None, seed: int) -> Pictures:
+    """The first `limit` training pictures of a permutation drawn from `seed`; all of them without a limit."""
+    if limit is None or limit >= len(pictures.train):
+        return pictures
+    order = torch.randperm(len(pictures.train), generator=torch.Generator().manual_seed(seed))[:limit]
+    return replace(pictures, train=pictures.train[order], train_labels=pictures.train_labels[order])
+
+
+def dtype_of(settings: Settings) -> torch.dtype:
+    """The torch dtype that `settings` names."""
+    dtype: torch.dtype = getattr(torch, settings.dtype)
+    return dtype
+
+
+@contextmanager
+def numerics(settings: Settings) -> Iterator[None]:
+    """Determinism and TF32 as the settings say, for the length of a block; the process's own state returns after."""
+    deterministic, matmul = torch.are_deterministic_algorithms_enabled(), torch.backends.cuda.matmul.allow_tf32
+    cudnn = (torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark)
+    if settings.deterministic and settings.device_type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(settings.deterministic)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = settings.tf32
+    torch.backends.cudnn.benchmark = not settings.deterministic
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(deterministic)
+        torch.backends.cuda.matmul.allow_tf32 = matmul
+        torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark = cudnn
+
+
+def _single_atom(case: Case, axis: str) -> Atom:
+    atoms = case.atoms(axis)
+    if len(atoms) > 1:
+        raise NotApplicable(f"{axis} {case.part(axis)}: no plug-in serves mixtures yet; name one of them alone")
+    return atoms[0]
+
+
+def _normalisation(job: Job, pictures: Pictures) -> Normalisation:
+    if job.baseline is None or job.baseline.normalisation is None:
+        return pictures.normalisation
+    own = job.baseline.normalisation
+    return Normalisation(tuple(own["mean"]), tuple(own["std"]))
+
+
+@lru_cache(maxsize=2)
+def _load_pictures(dataset: str, root: Path, plugin_files: tuple[Path, ...]) -> Pictures:
+    bound = Registry(plugin_files).bind("dataset", parse_part("dataset", dataset)[0])
+    pictures: Pictures = bound.module.load(bound.atom.name, bound.options, root)
+    return pictures
