@@ -5,7 +5,7 @@ Types from torch are named for the reader and the type checker only; importing t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -277,6 +277,7 @@ class Crew:
     """The processes that share one piece of work, as seen by one of them.
 
     `wrap` prepares a model for training by all of them (DistributedDataParallel, say); `barrier` waits for all.
+    `notes` are sentences for the record; `wrap` adds what only the model tells.
     """
 
     rank: int
@@ -285,7 +286,7 @@ class Crew:
     threads: int
     wrap: Callable[[nn.Module], nn.Module]
     barrier: Callable[[], None]
-    notes: tuple[str, ...] = ()
+    notes: list[str] = field(default_factory=list)
 
 
 RankEntry = Callable[[Crew], Any]
@@ -293,15 +294,19 @@ RankEntry = Callable[[Crew], Any]
 
 
 class Parallel(Protocol):
-    """How one case is spread over processes."""
+    """How one case is spread over processes.
+
+    `IN_PROCESS` says that `launch` calls the entry here, in one process; the forward pass is then timed the same way.
+    """
 
     VERSION: int
+    IN_PROCESS: bool
 
     def refuses(self, count: int | None, options: Any, device: str) -> str | None:
         """Why `count` processes or threads cannot be had on `device`; None if they can."""
 
     def launch(
-        self, entry: RankEntry, count: int | None, options: Any, device: str, plugin_files: Mapping[str, Path]
+        self, entry: RankEntry, count: int | None, options: Any, device: str, plugin_files: Sequence[Path]
     ) -> list[Any]:
         """Run `entry` on every rank and return what each gave, rank 0 first.
 
