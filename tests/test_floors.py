@@ -34,8 +34,7 @@ def imported_modules(tree: ast.AST) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            yield "." * node.level + (node.module or "")
-            yield from (f"{node.module}.{alias.name}" for alias in node.names if node.module == "tnbench")
+            yield from ("." * node.level + f"{node.module or ''}.{alias.name}" for alias in node.names)
         yield from imported_modules(node)
 
 
@@ -59,12 +58,11 @@ def _broken(file: Path, room: str, name: str) -> str | None:
         return (
             "core is the standard library only" if room == "core" and parts[0] not in sys.stdlib_module_names else None
         )
-    if len(parts) == 1:
-        return None
-    if LEVEL.get(parts[1], 99) > LEVEL[room] and not (len(parts) == 2 and parts[1] not in LEVEL):
-        return f"{parts[1]} is on a higher floor than {room}"
+    target = parts[1] if len(parts) > 1 and parts[1] in LEVEL else "__init__"
+    if LEVEL[target] > LEVEL[room]:
+        return f"{target} is on a higher floor than {room}"
     other = parts[2] if len(parts) > 2 else ""
-    if room in PLUGINS and parts[1] in PLUGINS and other != file.stem and not other.startswith("_"):
+    if room in PLUGINS and target in PLUGINS and other != file.stem and not other.startswith("_"):
         return "a plug-in imports no other plug-in"
     return None
 
@@ -86,6 +84,9 @@ def test_the_floors_test_can_fail(tmp_path: Path) -> None:
         "methods/_helper.py": "x = 1",
         "methods/d.py": "from tnbench.methods._helper import x",
         "store/e.py": "from . import f",
+        "stages/h.py": "from tnbench import compress",
+        "ranks/i.py": "from tnbench.ranks import _scale",
+        "ranks/_scale.py": "import tnbench.core.errors",
         "linalg/g.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from tnbench.cli import main",
     }
     for name, text in bad.items():
@@ -93,7 +94,8 @@ def test_the_floors_test_can_fail(tmp_path: Path) -> None:
         (tmp_path / name).write_text(text)
     assert violations(tmp_path) == [
         "core/a.py imports numpy: core is the standard library only",
-        "engine/b.py imports tnbench.stages.case: stages is on a higher floor than engine",
-        "methods/c.py imports tnbench.methods.d: a plug-in imports no other plug-in",
-        "store/e.py imports .: imports are absolute",
+        "engine/b.py imports tnbench.stages.case.run_case: stages is on a higher floor than engine",
+        "methods/c.py imports tnbench.methods.d.g: a plug-in imports no other plug-in",
+        "stages/h.py imports tnbench.compress: __init__ is on a higher floor than stages",
+        "store/e.py imports ..f: imports are absolute",
     ]

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from tnbench.cli.options import RESULTS, Chosen, Plugins, Results
-from tnbench.cli.stored import stored_records
+from tnbench.cli.options import RESULTS, Plugins, Results
+from tnbench.cli.terminal import counted
+from tnbench.core.case import Case
 from tnbench.core.errors import UsageError
 from tnbench.core.registry import Registry
 
@@ -22,11 +23,13 @@ def drop(
 ) -> None:
     """Take records back, with a reason. The next run of their cases runs them again."""
     from tnbench.store.records import Store
+    from tnbench.sweep.select import Selection
 
-    if not reason.strip():
-        raise UsageError("--reason: got nothing, wanted why the records are taken back; it is kept beside them")
-    records = stored_records(Chosen(select=select), results, Registry(plugin or ()))
-    store = Store(results)
+    selection, store = Selection.parse(select, Registry(plugin or ())), Store(results)
+    if not selection.clauses:
+        raise UsageError("--select: got nothing, wanted which records to take back; 'method=*' takes back all")
+    records = [record for record in store.records() if selection.matches_exactly(Case.parse(record.case))]
+    if not records:
+        raise UsageError(f"--select: no record in {results} fits {select!r}, so nothing was taken back")
     store.check_writable()
-    store.drop(records, reason.strip())
-    typer.echo(f"{len(records)} record{'s' if len(records) > 1 else ''} taken back")
+    typer.echo(f"{counted(store.drop(records, reason), 'record')} taken back")

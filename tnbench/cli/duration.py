@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tnbench.core.errors import UsageError
+import typer
 
 _DURATION = re.compile(r"(?P<amount>[0-9]+(?:\.[0-9]+)?)\s*(?P<unit>[smh]?)")
 _SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -16,10 +16,10 @@ def seconds(text: str) -> float:
     >>> seconds("1.5m")
     90.0
 
-    Raises UsageError for anything else, and for nothing at all (``0``).
+    Raises BadParameter, which Typer reports with the option's name, for anything else and for ``0``.
     """
     match = _DURATION.fullmatch(text.strip())
     value = float(match["amount"]) * _SECONDS[match["unit"]] if match else 0.0
     if value <= 0:
-        raise UsageError(f"got the duration {text!r}, wanted seconds above 0, or minutes or hours such as 30m or 2h")
+        raise typer.BadParameter(f"got {text!r}, wanted seconds above 0, or minutes or hours such as 30m or 2h")
     return value

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import sys
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tnbench.cli.options import RESULTS, Chosen, Plugins, Results, taking
+from tnbench.cli.options import RESULTS, Chosen, Plugins, Results
 from tnbench.cli.stored import stored_records
+from tnbench.cli.taking import taking
+from tnbench.cli.terminal import print_text
 from tnbench.core.errors import UsageError
 from tnbench.core.registry import Registry
 
 
-class Form(str, Enum):
+class Form(StrEnum):
     """What the table is written as."""
 
     csv = "csv"
@@ -38,9 +39,11 @@ def export(
     records = stored_records(chosen, results, Registry(plugin or ()))
     text = to_csv(records) if form is Form.csv else to_json(records)
     if output is None:
-        sys.stdout.write(text)
+        print_text(text)
         return
     try:
-        output.write_text(text, encoding="utf-8")
+        output.write_text(text, encoding="utf-8", newline="")
     except OSError as error:
-        raise UsageError(f"--output: {output} cannot be written ({error.strerror}); give a file in a folder of yours") from None
+        raise UsageError(
+            f"--output: {output} cannot be written ({error.strerror}); give a file in a folder of yours"
+        ) from None

@@ -27,7 +27,8 @@ SECTIONS = (*PLUGIN_SECTIONS, "suites", "metrics")
 
 def list_names(
     what: Annotated[
-        str | None, typer.Argument(metavar="|".join(SECTIONS), help="One section (default: all).", autocompletion=lambda: SECTIONS)
+        str | None,
+        typer.Argument(metavar="|".join(SECTIONS), help="One section (default: all).", autocompletion=lambda: SECTIONS),
     ] = None,
     as_json: AsJson = False,
     plugin: Plugins = None,
@@ -51,8 +52,14 @@ def rows(section: str, registry: Registry) -> list[dict[str, Any]]:
         return [{"kind": "suite", "name": name, "summary": summary} for name, summary in suite_listings()]
     if section == "metrics":
         return [
-            {"kind": "metric", "name": metric.name, "summary": metric.summary, "unit": metric.unit,
-             "better": metric.better, "derived": metric.derived}
+            {
+                "kind": "metric",
+                "name": metric.name,
+                "summary": metric.summary,
+                "unit": metric.unit,
+                "better": metric.better,
+                "derived": metric.derived,
+            }
             for metric in METRICS.values()
         ]
     return [_plugin_row(listing) for listing in registry.listings(PLUGIN_SECTIONS[section])]

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-import inspect
-from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Concatenate, ParamSpec, TypeVar, get_type_hints
+from typing import Annotated
 
 import typer
 
 from tnbench.cli.duration import seconds
 
-_SETTINGS = "How cases are run (every one of them enters the record's key; default: the suite's)"
-_LIMITS = "Limits and repeats"
+_setting = functools.partial(
+    typer.Option, rich_help_panel="Settings (they enter the record's key; default: the suite's)"
+)
+_limit = functools.partial(typer.Option, rich_help_panel="Limits and repeats")
 
 Plugins = Annotated[
     list[Path] | None, typer.Option("--plugin", metavar="FILE", help="Python file with a further plug-in; repeatable.")
 ]
-Results = Annotated[
-    Path, typer.Option("--results", metavar="DIR", help="Folder of the records, logs and checkpoints.")
+Results = Annotated[Path, typer.Option("--results", metavar="DIR", help="Folder of the records, logs and checkpoints.")]
+MaxTime = Annotated[
+    float | None,
+    _limit(parser=seconds, metavar="TIME", help="Start no case that would end later: seconds, or 30m, 2h."),
 ]
 Reports = Annotated[Path, typer.Option("--reports", metavar="DIR", help="Folder of the written pages.")]
 DataRoot = Annotated[
@@ -35,7 +36,7 @@ REPORTS = Path("reports")
 DATA_ROOT = Path("data")
 
 
-class ExecutorName(str, Enum):
+class ExecutorName(StrEnum):
     """What runs and isolates cases."""
 
     local = "local"
@@ -46,97 +47,38 @@ class ExecutorName(str, Enum):
 class Chosen:
     """Which cases a verb is about."""
 
-    suite: Annotated[
-        str | None, typer.Option(metavar="NAME|FILE.toml", help="A suite by name, or a suite file.")
-    ] = None
+    suite: Annotated[str | None, typer.Option(metavar="NAME|FILE", help="A suite by name, or a .toml file.")] = None
     case: Annotated[
         list[str] | None,
-        typer.Option(metavar="ID", help="A case, such as tucker2/x4/resnet20/cifar10/finetune/single#0; repeatable."),
+        typer.Option(metavar="ID", help="A case id, as plan prints them, in a suite or not; repeatable."),
     ] = None
     select: Annotated[
         str | None,
-        typer.Option(metavar="TEXT", help="Only cases that fit, such as 'method=tucker2,cp rank=x4' (* and ? are wild)."),
+        typer.Option(metavar="TEXT", help="Only what fits, such as 'method=tucker2,cp rank=x4' (* and ? are wild)."),
     ] = None
 
 
 @dataclass(frozen=True)
 class Asked(Chosen):
-    """Everything that decides what a plan holds."""
+    """Everything that decides what a plan holds. The settings bear the names of `tnbench.core.settings.Settings`."""
 
-    seeds: Annotated[int | None, typer.Option(min=1, help="How many seeds, from 0 on (default: the suite's).")] = None
-    device: Annotated[
-        str | None, typer.Option(metavar="auto|cpu|cuda|cuda:N", help="Where tensors live.", rich_help_panel=_SETTINGS)
-    ] = None
-    dtype: Annotated[
-        str | None, typer.Option(metavar="float32|float64", help="Type of the numbers.", rich_help_panel=_SETTINGS)
-    ] = None
-    tf32: Annotated[
-        bool | None, typer.Option(help="Let the GPU multiply in TF32.", rich_help_panel=_SETTINGS)
-    ] = None
-    deterministic: Annotated[
-        bool | None, typer.Option(help="Use only deterministic algorithms.", rich_help_panel=_SETTINGS)
-    ] = None
-    epochs: Annotated[
-        int | None, typer.Option(help="Epochs of a case's own training.", rich_help_panel=_SETTINGS)
-    ] = None
-    baseline_epochs: Annotated[
-        int | None, typer.Option(help="Epochs of a baseline's training.", rich_help_panel=_SETTINGS)
-    ] = None
-    batch_size: Annotated[
-        int | None, typer.Option(help="Pictures in a step, over all processes.", rich_help_panel=_SETTINGS)
-    ] = None
-    lr: Annotated[
-        float | None, typer.Option(help="Peak learning rate of a case's training.", rich_help_panel=_SETTINGS)
-    ] = None
-    baseline_lr: Annotated[
-        float | None, typer.Option(help="Peak learning rate of a baseline's training.", rich_help_panel=_SETTINGS)
-    ] = None
-    momentum: Annotated[float | None, typer.Option(help="Nesterov momentum of SGD.", rich_help_panel=_SETTINGS)] = None
-    weight_decay: Annotated[float | None, typer.Option(help="Weight decay of SGD.", rich_help_panel=_SETTINGS)] = None
-    limit_train: Annotated[
-        int | None, typer.Option(help="Training pictures to use (default: all).", rich_help_panel=_SETTINGS)
-    ] = None
+    seeds: Annotated[int | None, typer.Option(help="How many seeds, from 0 on (default: the suite's).")] = None
+    device: Annotated[str | None, _setting(metavar="DEVICE", help="auto, cpu, cuda or cuda:N.")] = None
+    dtype: Annotated[str | None, _setting(metavar="TYPE", help="float32 or float64.")] = None
+    tf32: Annotated[bool | None, _setting(help="Let the GPU multiply in TF32.")] = None
+    deterministic: Annotated[bool | None, _setting(help="Use only deterministic algorithms.")] = None
+    epochs: Annotated[int | None, _setting(help="Epochs of a case's own training.")] = None
+    baseline_epochs: Annotated[int | None, _setting(help="Epochs of a baseline's training.")] = None
+    batch_size: Annotated[int | None, _setting(help="Pictures in a step, over all processes.")] = None
+    lr: Annotated[float | None, _setting(help="Peak learning rate of a case's training.")] = None
+    baseline_lr: Annotated[float | None, _setting(help="Peak learning rate of a baseline's training.")] = None
+    momentum: Annotated[float | None, _setting(help="Nesterov momentum of SGD.")] = None
+    weight_decay: Annotated[float | None, _setting(help="Weight decay of SGD.")] = None
+    limit_train: Annotated[int | None, _setting(help="Training pictures to use.")] = None
     timeout: Annotated[
-        float | None,
-        typer.Option(
-            parser=seconds, metavar="TIME", rich_help_panel=_LIMITS,
-            help="Longest time of one case: seconds, or 30m, 2h (default: the suite's).",
-        ),
+        float | None, _limit(parser=seconds, metavar="TIME", help="Longest time of one case: seconds, or 30m, 2h.")
     ] = None
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="Run every case again.", rich_help_panel=_LIMITS)
-    ] = False
+    fresh: Annotated[bool, _limit("--fresh", help="Run every case again.")] = False
     rerun: Annotated[
-        str | None,
-        typer.Option(
-            metavar="STATUS,...", rich_help_panel=_LIMITS,
-            help="Run again the cases that ended so, such as failed,timeout.",
-        ),
+        str | None, _limit(metavar="STATUS,...", help="Run again the cases that ended so, such as failed,timeout.")
     ] = None
-
-
-Group = TypeVar("Group")
-Own = ParamSpec("Own")
-Given = TypeVar("Given")
-
-
-def taking(group: type[Group]) -> Callable[[Callable[Concatenate[Group, Own], Given]], Callable[..., Given]]:
-    """Let a verb take the fields of the dataclass `group` as options, and get them as one value, its first argument."""
-    hints = get_type_hints(group, include_extras=True)
-    fields = dataclasses.fields(group)  # type: ignore[arg-type]
-
-    def decorate(verb: Callable[Concatenate[Group, Own], Given]) -> Callable[..., Given]:
-        @functools.wraps(verb)
-        def call(**values: Any) -> Given:
-            chosen = group(**{field.name: values.pop(field.name) for field in fields})
-            return verb(chosen, **values)  # type: ignore[call-arg]
-
-        keyword = inspect.Parameter.KEYWORD_ONLY
-        shared = [inspect.Parameter(f.name, keyword, default=f.default, annotation=hints[f.name]) for f in fields]
-        _, *own = inspect.signature(verb, eval_str=True).parameters.values()
-        parameters = [*shared, *(parameter.replace(kind=keyword) for parameter in own)]
-        call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-        return call
-
-    return decorate

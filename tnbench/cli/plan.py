@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from tnbench.cli.options import DATA_ROOT, RESULTS, AsJson, Asked, DataRoot, Plugins, Results, taking
+from tnbench.cli.options import DATA_ROOT, RESULTS, AsJson, Asked, DataRoot, Plugins, Results
 from tnbench.cli.request import to_request
-from tnbench.cli.terminal import print_json, stdout
+from tnbench.cli.taking import taking
+from tnbench.cli.terminal import counted, print_json, stdout
 from tnbench.core.registry import Registry
 
 if TYPE_CHECKING:
@@ -41,8 +42,9 @@ def plan(
 def in_words(made: Plan) -> str:
     """One line: ``quick: 49 cases (40 to run, 9 done, 0 to skip), 3 baselines to train``."""
     count = Counter(entry.action for entry in made.entries)
-    cases = f"{count['run']} to run, {count['done']} done, {count['skip']} to skip"
-    return f"{made.name}: {len(made.entries)} cases ({cases}), {len(made.baselines)} baselines to train"
+    actions = f"{count['run']} to run, {count['done']} done, {count['skip']} to skip"
+    baselines = counted(len(made.baselines), "baseline")
+    return f"{made.name}: {counted(len(made.entries), 'case')} ({actions}), {baselines} to train"
 
 
 def _rows(made: Plan) -> list[dict[str, str]]:

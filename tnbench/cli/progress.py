@@ -1,8 +1,7 @@
-"""What ``tnbench run`` shows while it works: a live bar on a terminal, plain lines elsewhere, or only what went wrong."""
+"""What ``tnbench run`` shows while it works: a live bar on a terminal, plain lines elsewhere, or only bad ends."""
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -25,14 +24,15 @@ def listener_for(out: Console, err: Console, *, quiet: bool) -> Listener:
     return Bar(out) if out.is_terminal else Lines(out)
 
 
-def finished_line(record: Record, seconds: float) -> str:
+def finished_line(record: Record) -> str:
     """One case in one line: status, id, seconds, and top-1 or the reason.
 
-    >>> finished_line(Record("dense/full/cnn8/digits/none/single#0", "", "ok", metrics={"top1": 99.4444}), 2.04)
+    >>> case = "dense/full/cnn8/digits/none/single#0"
+    >>> finished_line(Record(case, "", "ok", metrics={"top1": 99.4444}, provenance={"wall_s": 2.04}))
     'ok          dense/full/cnn8/digits/none/single#0  2.0 s  top-1 99.44 %'
     """
-    said = f"top-1 {record.metrics['top1']:.2f} %" if "top1" in record.metrics else record.reason
-    return f"{record.status:<11} {record.case}  {seconds:.1f} s  {said}".rstrip()
+    said = f"top-1 {record.metrics['top1']:.2f} %" if "top1" in record.metrics else record.reason.partition("\n")[0]
+    return f"{record.status:<11} {record.case}  {record.provenance['wall_s']:.1f} s  {said}".rstrip()
 
 
 def duration(seconds: float) -> str:
@@ -48,18 +48,16 @@ class Lines:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._since = time.monotonic()
 
     def planned(self, plan: Plan) -> None:
         self._console.print(in_words(plan))
 
     def started(self, label: str, done: int, total: int, eta_s: float | None) -> None:
-        self._since = time.monotonic()
         left = "" if eta_s is None else f"  {duration(eta_s)} left"
         self._console.print(f"[{done + 1}/{total}] {label}{left}")
 
     def finished(self, record: Record) -> None:
-        self._console.print(finished_line(record, time.monotonic() - self._since), style=STYLES.get(record.status, "red"))
+        self._console.print(finished_line(record), style=STYLES.get(record.status, "red"))
 
     def closed(self) -> None:
         """Nothing to clear away."""
@@ -72,7 +70,7 @@ class Quiet(Lines):
         """Say nothing."""
 
     def started(self, label: str, done: int, total: int, eta_s: float | None) -> None:
-        self._since = time.monotonic()
+        """Say nothing."""
 
     def finished(self, record: Record) -> None:
         if record.status in BAD_STATUSES:
@@ -84,7 +82,12 @@ class Bar(Lines):
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)
-        columns = (BarColumn(24), MofNCompleteColumn(), TextColumn("{task.fields[left]}"), TextColumn("{task.description}"))
+        columns = (
+            BarColumn(24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[left]}"),
+            TextColumn("{task.description}"),
+        )
         self._progress = Progress(*columns, console=console, transient=True)
         self._task = self._progress.add_task("", total=None, left="")
 
@@ -93,7 +96,6 @@ class Bar(Lines):
         self._progress.start()
 
     def started(self, label: str, done: int, total: int, eta_s: float | None) -> None:
-        self._since = time.monotonic()
         left = "" if eta_s is None else f"{duration(eta_s)} left"
         self._progress.update(self._task, completed=done, total=total, description=label, left=left)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
 
-from tnbench.cli.duration import seconds
 from tnbench.cli.options import (
     DATA_ROOT,
     REPORTS,
@@ -14,28 +14,22 @@ from tnbench.cli.options import (
     Asked,
     DataRoot,
     ExecutorName,
+    MaxTime,
     Plugins,
     Reports,
     Results,
-    taking,
 )
+from tnbench.cli.page import write_page
 from tnbench.cli.progress import listener_for
 from tnbench.cli.request import to_request
-from tnbench.cli.terminal import stderr, stdout
+from tnbench.cli.taking import taking
+from tnbench.cli.terminal import counted, stderr, stdout
 from tnbench.core.record import BAD_STATUSES
 from tnbench.core.registry import Registry
 
 if TYPE_CHECKING:
     from tnbench.sweep.executors import Executor
     from tnbench.sweep.runner import Outcome
-
-MaxTime = Annotated[
-    float | None,
-    typer.Option(
-        parser=seconds, metavar="TIME", rich_help_panel="Limits and repeats",
-        help="Start no case that would end later than this: seconds, or 30m, 2h.",
-    ),
-]
 
 
 @taking(Asked)
@@ -55,11 +49,8 @@ def run(
 ) -> None:
     """Run what has no valid record yet, then print a summary and write the page. Without options: the suite quick.
 
-    Exit code: 0 all ok or skipped; 1 some case failed, timed out, crashed, ran out of memory or diverged; 2 wrong
-    use; 130 interrupted (what was recorded stays).
+    Exit code: 0 all ok or skipped, 1 some case ended badly, 2 wrong use, 130 interrupted.
     """
-    from tnbench.reporting.page import write_page
-    from tnbench.reporting.terminal import summary_table
     from tnbench.store.records import Store
     from tnbench.sweep.plan import make_plan
     from tnbench.sweep.runner import run_plan
@@ -67,23 +58,12 @@ def run(
     out = stdout()
     registry, store = Registry(plugin or ()), Store(results)
     made = make_plan(to_request(asked, data_root=data_root, results=results), registry, store)
-    store.check_writable()
-    outcome = run_plan(
-        made,
-        store=store,
-        registry=registry,
-        executor=_executor(executor),
-        listener=listener_for(out, stderr(), quiet=quiet),
-        max_time_s=max_time,
-    )
-    page = write_page(
-        outcome.records, name=made.name, summary=made.summary, out=reports / made.name, expected=len(made.entries)
-    )
+    listener = listener_for(out, stderr(), quiet=quiet)
+    runs = _executor(executor)
+    outcome = run_plan(made, store=store, registry=registry, executor=runs, listener=listener, max_time_s=max_time)
     if not quiet:
-        out.print(summary_table(outcome.records))
-        if outcome.left:
-            out.print(f"{outcome.left} cases were not started, for want of time; run the same command again for them")
-    typer.echo(page)
+        _print_summary(outcome, out)
+    typer.echo(write_page(outcome.records, made, reports, expected=len(made.entries)))
     raise typer.Exit(exit_code(outcome))
 
 
@@ -99,3 +79,12 @@ def _executor(name: ExecutorName) -> Executor:
     from tnbench.sweep.executors.local import LocalExecutor
 
     return LocalExecutor() if name is ExecutorName.local else InlineExecutor()
+
+
+def _print_summary(outcome: Outcome, out: Console) -> None:
+    from tnbench.reporting.terminal import summary_table
+
+    out.print()
+    out.print(summary_table(outcome.records))
+    if outcome.left:
+        out.print(f"{counted(outcome.left, 'case')} not started for want of time; the same command goes on there")

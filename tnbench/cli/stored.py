@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,32 +17,28 @@ if TYPE_CHECKING:
 
 
 def stored_records(chosen: Chosen, results: Path, registry: Registry) -> list[Record]:
-    """The live records of the suite's and the named cases (all, where neither is given) that fit the selection.
+    """The live records of the named cases, else of the suite's (at any seed), else all; those that fit the selection.
 
     Raises UsageError when none is left.
     """
     from tnbench.store.records import Store
     from tnbench.sweep.select import Selection
 
-    selection = Selection.parse(chosen.select, registry)
-    named = _named(chosen, registry)
-    found = [
-        record
-        for record in Store(results).records()
-        if (named is None or record.case in named) and selection.matches(Case.parse(record.case))
-    ]
+    meant, selection = _meant(chosen, registry), Selection.parse(chosen.select, registry)
+    pairs = ((record, Case.parse(record.case)) for record in Store(results).records())
+    found = [record for record, case in pairs if meant(case) and selection.matches(case)]
     if not found:
         raise UsageError(f"no record in {results} fits; see what is there with: tnbench export csv --results {results}")
     return found
 
 
-def _named(chosen: Chosen, registry: Registry) -> set[str] | None:
-    """Ids of the suite's cases and of the named ones; None stands for every case."""
-    if chosen.suite is None and not chosen.case:
-        return None
-    named = {Case.parse(text).id for text in chosen.case or ()}
-    if chosen.suite is not None:
-        from tnbench.sweep.suite import load_suite
+def _meant(chosen: Chosen, registry: Registry) -> Callable[[Case], bool]:
+    if chosen.case:
+        cases = {Case.parse(text) for text in chosen.case}
+        return cases.__contains__
+    if chosen.suite is None:
+        return lambda case: True
+    from tnbench.sweep.suite import load_suite
 
-        named |= {cell.case.id for cell in load_suite(chosen.suite, registry).cells}
-    return named
+    of_suite = {replace(cell.case, seed=0) for cell in load_suite(chosen.suite, registry).cells}
+    return lambda case: replace(case, seed=0) in of_suite

@@ -48,5 +48,5 @@ def unknown(what: str, got: str, known: Iterable[str]) -> str:
     """
     names = sorted(set(known))
     best = nearest(got, names)
-    hint = f"the nearest is {best!r} " if best else ""
-    return f"no {what} is named {got!r}; {hint}(known: {', '.join(names)})"
+    hint = f"; the nearest is {best!r}" if best else ""
+    return f"no {what} is named {got!r}{hint} (known: {', '.join(names)})"

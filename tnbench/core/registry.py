@@ -79,10 +79,17 @@ class Registry:
     def __init__(self, plugin_files: Iterable[Path] = ()) -> None:
         self.plugin_files = tuple(Path(file).resolve() for file in plugin_files)
         self._given = tuple(listing for file in self.plugin_files for listing in _read_given(file))
-        self.listings("method")
+        self._listings: dict[str, list[Listing]] = {}
+        for given in self._given:
+            self.listings(given.kind)
 
     def listings(self, kind: str) -> list[Listing]:
         """Every name of one kind, sorted. Raises UsageError when two files claim the same name."""
+        if kind not in self._listings:
+            self._listings[kind] = self._list(kind)
+        return self._listings[kind]
+
+    def _list(self, kind: str) -> list[Listing]:
         found = [*_built_in(kind), *_installed(kind), *(g for g in self._given if g.kind == kind)]
         by_name: dict[str, Listing] = {}
         for listing in found:
@@ -98,15 +105,20 @@ class Registry:
         return [listing.name for listing in self._given if listing.kind == kind]
 
     def find(self, kind: str, name: str) -> Listing:
-        """The listing that serves `name`. Raises UsageError with the nearest name."""
+        """The listing that serves `name`: one of that very name, else one whose pattern it fits.
+
+        Raises UsageError with the nearest name.
+        """
         listings = self.listings(kind)
-        for listing in listings:
+        for listing in sorted(listings, key=lambda listing: listing.pattern is not None):
             if listing.matches(name):
                 return listing
         raise UsageError(unknown(kind, name, [listing.name for listing in listings]))
 
     def load(self, listing: Listing) -> Any:
         """Import the plug-in's module. Raises PluginError, with the cause, when that fails."""
+        if listing.broken:
+            raise PluginError(f"{listing.kind} {listing.name!r} of {listing.path}: {listing.broken}; mend the file")
         try:
             if listing.module.startswith(_GIVEN_PREFIX):
                 return _import_file(listing.module, listing.path)
@@ -127,13 +139,16 @@ class Registry:
 
 _GIVEN_PREFIX = "tnbench_plugin_"
 _DECLARED = ("VERSION", "NAMES", "PATTERN", "KIND")
+_UNREADABLE = (SyntaxError, ValueError, TypeError, re.error)
 
 
 def _built_in(kind: str) -> tuple[Listing, ...]:
     folder = _PACKAGE / KINDS[kind]
     files = sorted(file for file in folder.glob("*.py") if not file.name.startswith("_"))
     return tuple(
-        listing for file in files for listing in _read(file, f"tnbench.{KINDS[kind]}.{file.stem}", kind, "tnbench")
+        listing
+        for file in files
+        for listing in _read(file, f"tnbench.{KINDS[kind]}.{file.stem}", kind, "tnbench", file.stem)
     )
 
 
@@ -146,7 +161,7 @@ def _installed(kind: str) -> tuple[Listing, ...]:
             reason = f"its module {entry.value!r} is not there; reinstall {origin}"
             listings.append(Listing(kind, entry.name, reason, entry.value, Path(entry.value), 0, None, origin, reason))
         else:
-            listings.extend(_read(path, entry.value, kind, origin))
+            listings.extend(_read(path, entry.module, kind, origin, entry.name))
     return tuple(listings)
 
 
@@ -158,7 +173,7 @@ def _path_of(entry: EntryPoint) -> Path | None:
                 return candidate
     try:
         spec = importlib.util.find_spec(entry.module)
-    except ImportError:
+    except Exception:  # finding a module runs the packages that it is in
         return None
     return Path(spec.origin) if spec and spec.origin else None
 
@@ -169,38 +184,46 @@ def _read_given(file: Path) -> tuple[Listing, ...]:
     module = f"{_GIVEN_PREFIX}{file.stem}_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
     try:
         kind = _literals(file).get("KIND", "")
-    except SyntaxError as error:
-        raise UsageError(f"--plugin {file}: line {error.lineno}: {error.msg}; mend the file") from None
+    except _UNREADABLE as error:
+        raise UsageError(f"--plugin {file}: {_what_is_wrong(error)}; mend the file") from None
     if kind not in KINDS:
         kinds = ", ".join(KINDS)
         raise UsageError(
             f'--plugin {file}: got KIND = {kind!r}, wanted one of {kinds}; add a line such as KIND = "method"'
         )
-    return _read(file, module, kind, str(file))
+    return _read(file, module, kind, str(file), file.stem)
 
 
 @cache
-def _read(file: Path, module: str, kind: str, origin: str) -> tuple[Listing, ...]:
+def _read(file: Path, module: str, kind: str, origin: str, name: str) -> tuple[Listing, ...]:
+    """The listings of one file, which is `name` unless it declares names itself."""
     try:
         literals = _literals(file)
-    except SyntaxError as error:
-        reason = f"line {error.lineno}: {error.msg}"
-        return (Listing(kind, file.stem, reason, module, file, 0, None, origin, reason),)
-    version = literals.get("VERSION", 1)
-    summary = literals["__doc__"]
-    if "PATTERN" in literals:
-        shown, pattern = literals["PATTERN"]
-        return (Listing(kind, shown, summary, module, file, version, pattern, origin),)
-    names: dict[str, str] = literals.get("NAMES", {file.stem: summary})
+        version, summary = literals.get("VERSION", 1), literals["__doc__"]
+        if "PATTERN" in literals:
+            shown, pattern = literals["PATTERN"]
+            re.compile(pattern)
+            return (Listing(kind, shown, summary, module, file, version, pattern, origin),)
+        names: dict[str, str] = dict(literals.get("NAMES", {name: summary}))
+    except _UNREADABLE as error:
+        reason = _what_is_wrong(error)
+        return (Listing(kind, name, reason, module, file, 0, None, origin, reason),)
     return tuple(Listing(kind, name, text, module, file, version, None, origin) for name, text in names.items())
+
+
+def _what_is_wrong(error: Exception) -> str:
+    if isinstance(error, SyntaxError):
+        return f"line {error.lineno}: {error.msg}"
+    return f"{', '.join(_DECLARED)} must be literals ({error})"
 
 
 def _literals(file: Path) -> dict[str, Any]:
     tree = ast.parse(file.read_text(encoding="utf-8"), str(file))
     found: dict[str, Any] = {"__doc__": (ast.get_docstring(tree) or "").partition("\n")[0]}
     for node in tree.body:
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id in _DECLARED:
-            found[node.targets[0].id] = ast.literal_eval(node.value)
+        target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+        if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(target, ast.Name) and target.id in _DECLARED:
+            found[target.id] = ast.literal_eval(node.value) if node.value else None
     return found
 
 

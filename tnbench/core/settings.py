@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, get_type_hints
@@ -45,8 +46,11 @@ class Settings:
             if value is not None and value < least:
                 raise UsageError(f"settings: got {name} = {value}, wanted a whole number from {least} on")
         for name in ("lr", "baseline_lr"):
-            if not getattr(self, name) > 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise UsageError(f"settings: got {name} = {getattr(self, name)}, wanted a number above 0")
+        for name, below in (("momentum", 1.0), ("weight_decay", math.inf)):
+            if not 0 <= getattr(self, name) < below:
+                raise UsageError(f"settings: got {name} = {getattr(self, name)}, wanted at least 0 and below {below:g}")
 
     def changed(self, values: Mapping[str, Any]) -> Settings:
         """A copy with some fields replaced, checked by name and type. Raises UsageError with the nearest name."""
@@ -55,7 +59,9 @@ class Settings:
             if name not in hints:
                 raise UsageError(f"settings: {unknown('setting', name, hints)}")
             _check_type(name, value, hints[name])
-        return dataclasses.replace(self, **values)
+        # 1 and 1.0 are the same number but not the same JSON, and so would not give the same key
+        numbers = {name: float(value) for name, value in values.items() if hints[name] is float}
+        return dataclasses.replace(self, **{**values, **numbers})
 
     def of_baseline(self) -> dict[str, Any]:
         """The fields that a baseline's training depends on, as JSON types."""
@@ -77,7 +83,7 @@ class Limits:
     timeout_s: float = 3600.0
 
     def __post_init__(self) -> None:
-        if not self.timeout_s > 0:
+        if not 0 < self.timeout_s < math.inf:
             raise UsageError(f"limits: got timeout_s = {self.timeout_s:g}, wanted seconds above 0")
 
 

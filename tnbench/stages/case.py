@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from statistics import median
 from typing import Any
 
@@ -44,7 +46,7 @@ def run_case(job: Job) -> Record:
         status="ok",
         metrics={**metrics, **_end_to_end(job, training.module.needs_baseline(training.options), metrics)},
         samples={**forward.samples, **_fit_samples(tools.fits)},
-        layers=tools.decompositions[-1].summary.as_json() if tools.decompositions else [],
+        layers=_layers(tools.decompositions),
         notes=_notes(job, prepared, tools),
         settings=job.settings.as_json(),
         limits={"timeout_s": job.limits.timeout_s},
@@ -56,13 +58,20 @@ def _decomposition_metrics(decompositions: list[Decomposition]) -> dict[str, flo
     if not decompositions:
         return {}
     last = decompositions[-1].summary
-    found = {
+    return {
         "decompose_s": sum(decomposition.seconds for decomposition in decompositions),
         "decompose_peak_bytes": max(decomposition.peak_bytes for decomposition in decompositions),
-        "params_layers": last.params_compressed,
-        "params_layers_dense": last.params_compressed_dense,
+        "params_layers": last.params_layers,
+        "params_layers_dense": last.params_layers_dense,
+        "weight_error": last.weight_error,
     }
-    return found if last.error is None else {**found, "weight_error": last.error}
+
+
+def _layers(decompositions: list[Decomposition]) -> list[dict[str, Any]]:
+    if not decompositions:
+        return []
+    plain: list[dict[str, Any]] = json.loads(json.dumps([asdict(layer) for layer in decompositions[-1].summary.layers]))
+    return plain
 
 
 def _fit_metrics(fits: list[Fit]) -> dict[str, float]:

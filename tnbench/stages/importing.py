@@ -18,7 +18,7 @@ from tnbench.core.errors import UsageError
 from tnbench.core.job import Job
 from tnbench.core.registry import Registry
 from tnbench.core.settings import Limits, Settings
-from tnbench.engine.evaluate import named_normalisation
+from tnbench.engine.normalisation import named_normalisation
 from tnbench.measure.environment import provenance
 from tnbench.stages.baseline import accuracy
 from tnbench.stages.prepare import Prepared, numerics, prepare

@@ -42,7 +42,24 @@ def measure_size(model: nn.Module, dense: nn.Module, in_shape: tuple[int, ...]) 
 
 
 def measure_forward(prepared: Prepared, model: nn.Module) -> Measured:
-    """Latency at batch 1 and throughput at batch 128: eval mode, the pictures on the device already."""
+    """Latency at batch 1 and throughput at batch 128: eval mode, the pictures on the device already.
+
+    One process measures, with the threads of the parallel plug-in where that works in this process.
+    """
+    parallel = prepared.plugins["parallel"]
+    if not parallel.module.IN_PROCESS:
+        return _measure_here(prepared, model)
+    measured: list[Measured] = parallel.module.launch(
+        lambda crew: _measure_here(prepared, model),
+        parallel.atom.count,
+        parallel.options,
+        prepared.job.settings.device,
+        prepared.job.plugin_files,
+    )
+    return measured[0]
+
+
+def _measure_here(prepared: Prepared, model: nn.Module) -> Measured:
     training = model.training
     model.eval()
     with torch.inference_mode(), PeakMemory(prepared.device) as peak:

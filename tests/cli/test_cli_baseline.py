@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import Result
+
+from tnbench.core.baseline import Baseline
+
+Tnb = Callable[..., Result]
+
+IMPORT = ("baseline", "import", "net.th", "--model", "resnet20", "--dataset", "cifar10")
+METRICS = {"top1": 91.73, "correct": 9173.0, "test_pictures": 10_000.0}
+
+
+def test_what_was_asked_reaches_the_stage_and_its_accuracy_is_told(tnb: Tnb, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, Any] = {}
+
+    def import_baseline(file: Path, **given: Any) -> Baseline:
+        asked.update(given, file=file)
+        return Baseline("resnet20", "cifar10", None, "", "12fca82f" * 8, "imported", "data", METRICS)
+
+    monkeypatch.setattr("tnbench.stages.importing.import_baseline", import_baseline)
+    done = tnb(*IMPORT, "--normalisation", "imagenet", "--data-root", "pics", "--results", "there")
+    assert done.stdout.splitlines() == [
+        "resnet20 on cifar10: top-1 91.73 % (9,173 of 10,000 right)",
+        "stored in there as 12fca82f12fca82f; it serves every case of resnet20 on cifar10 from now on",
+    ]
+    del asked["registry"]
+    assert asked == {
+        "file": Path("net.th"),
+        "model": "resnet20",
+        "dataset": "cifar10",
+        "normalisation": "imagenet",
+        "data_root": Path("pics"),
+        "results": Path("there"),
+        "device": "cpu",
+    }
+
+
+def test_a_file_that_is_not_there_is_wrong_use_and_nothing_is_written(tnb: Tnb, tmp_path: Path) -> None:
+    refused = tnb(*IMPORT)
+    assert refused.exit_code == 2
+    assert refused.stderr.startswith("tnbench: checkpoint: no file net.th")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("missing", ["--model", "--dataset"])
+def test_model_and_data_set_must_be_named(tnb: Tnb, missing: str) -> None:
+    arguments = list(IMPORT)
+    at = arguments.index(missing)
+    del arguments[at : at + 2]
+    assert tnb(*arguments).exit_code == 2

@@ -1,0 +1,60 @@
+"""Every command in the documents is one that the program takes."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+from typer.testing import Result
+
+from tnbench.cli.app import app
+from tnbench.cli.list import SECTIONS
+
+Tnb = Callable[..., Result]
+
+DOCS = Path(__file__).parents[2] / "docs"
+COMMANDS = re.findall(r"^\$ tnbench ?(.*)$", (DOCS / "command-line.md").read_text(), re.MULTILINE)
+ANSWERED_AT_ONCE = [command for command in COMMANDS if command.startswith(("list", "--version", "data status"))]
+
+
+def refusal(tnb: Tnb, command: str) -> str:
+    """Why the program does not take `command`; empty if it does. Asking for help as well runs nothing."""
+    done = tnb(*shlex.split(command), "--help")
+    return "" if done.exit_code == 0 else done.stderr
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_of_the_page_are_taken(tnb: Tnb, command: str) -> None:
+    assert not refusal(tnb, command)
+
+
+@pytest.mark.parametrize("command", ["run --epoch 3", "plans", "export csv --output", "data stat"])
+def test_a_wrong_command_would_be_seen(tnb: Tnb, command: str) -> None:
+    assert refusal(tnb, command)
+
+
+@pytest.mark.parametrize("command", ANSWERED_AT_ONCE)
+def test_commands_that_only_look_are_run(tnb: Tnb, command: str) -> None:
+    done = tnb(*shlex.split(command))
+    assert done.exit_code == 0, done.stderr
+    assert done.stdout
+
+
+def test_the_page_shows_every_verb() -> None:
+    verbs = set(get_command(app).commands)
+    assert {command.split()[0] for command in COMMANDS if command[:1].isalpha()} == verbs
+
+
+def test_the_page_names_every_section_of_list() -> None:
+    text = (DOCS / "command-line.md").read_text()
+    assert all(f"`{section}`" in text for section in SECTIONS)
+
+
+def test_the_glossary_explains_the_words_of_a_case_in_one_row_each() -> None:
+    words = re.findall(r"^\| \*\*(.+?)\*\* \|", (DOCS / "glossary.md").read_text(), re.MULTILINE)
+    assert len(words) == len(set(words))
+    assert {"method", "rank", "model", "dataset", "training", "parallel", "seed", "executor", "baseline"} <= set(words)

@@ -1,0 +1,125 @@
+"""`tnbench run` on a suite of seconds, in this process."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from cli_records import a_record
+from typer.testing import Result
+
+from tnbench.cli.run import exit_code
+from tnbench.core.record import STATUSES
+from tnbench.store.records import Store
+
+Tnb = Callable[..., Result]
+
+SUITE = """
+summary = "a dense and a compressed network"
+
+[settings]
+epochs = 1
+baseline_epochs = 1
+limit_train = 256
+
+[[product]]
+method = ["dense", "svd", "@plugins"]
+rank = "x2"
+model = "cnn8"
+dataset = "digits"
+training = "finetune"
+parallel = "single"
+seeds = 1
+"""
+
+BREAKS = '''"""Always breaks."""
+KIND = "method"
+VERSION = 1
+
+
+def refuses(layer):
+    return None
+
+
+def largest_ranks(shape):
+    return (min(shape[:2]),)
+
+
+def count(shape, ranks):
+    raise RuntimeError("this method breaks")
+'''
+
+INLINE = ("--executor", "inline")
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> str:
+    (tmp_path / "small.toml").write_text(SUITE)
+    return "small.toml"
+
+
+def test_a_run_records_summarises_and_writes_the_page_once(tnb: Tnb, small: str, tmp_path: Path) -> None:
+    ran = tnb("run", "--suite", small, *INLINE)
+    assert (ran.exit_code, ran.stderr) == (0, "")
+    lines = ran.stdout.splitlines()
+    assert lines[0] == "small: 2 cases (2 to run, 0 done, 0 to skip), 1 baseline to train"
+    assert sum(line.startswith("ok ") and " top-1 " in line for line in lines) == 2
+    assert lines[-1] == "reports/small/index.html"
+    assert "\x1b" not in ran.stdout
+    assert "svd/x2/cnn8/digits/finetune/single#0" in (tmp_path / lines[-1]).read_text()
+
+    again = tnb("run", "--suite", small, *INLINE)
+    assert again.exit_code == 0
+    assert again.stdout.startswith("small: 2 cases (0 to run, 2 done, 0 to skip), 0 baselines to train\n")
+    assert len(Store(tmp_path / "results").record_lines()) == 2
+
+    reported = tnb("report", "--suite", small, "--reports", "elsewhere")
+    assert reported.stdout == "elsewhere/small/index.html\n"
+
+    planned = json.loads(tnb("plan", "--suite", small, "--json").stdout)
+    assert [row["action"] for row in planned] == ["done", "done"]
+
+
+def test_the_recorded_command_asks_for_the_same_record(tnb: Tnb, small: str, tmp_path: Path) -> None:
+    import shlex
+
+    tnb("run", "--suite", small, "--select", "method=dense", *INLINE)
+    [record] = Store(tmp_path / "results").records()
+    _, verb, *arguments = shlex.split(record.provenance["command"])
+    assert verb == "run"
+    [row] = json.loads(tnb("plan", *arguments, "--json").stdout)
+    assert (row["key"], row["action"]) == (record.key, "done")
+    assert tnb("show", record.case, "--log").exit_code == 0
+
+
+def test_a_rank_out_of_reach_is_skipped_and_no_fault(tnb: Tnb) -> None:
+    ran = tnb("run", "--case", "svd/x1000000/cnn8/digits/none/single#0", "--baseline-epochs", "1", *INLINE)
+    assert ran.exit_code == 0
+    assert "\nskipped " in ran.stdout
+    assert ran.stdout.splitlines()[-1] == "reports/cases/index.html"
+
+
+def test_a_method_that_breaks_fails_its_case_alone_and_quiet_says_only_that(
+    tnb: Tnb, small: str, tmp_path: Path
+) -> None:
+    (tmp_path / "breaks.py").write_text(BREAKS)
+    arguments = ("run", "--suite", small, "--plugin", "breaks.py", *INLINE)
+    ran = tnb(*arguments, "--quiet")
+    assert ran.exit_code == 1
+    assert ran.stdout == "reports/small/index.html\n"
+    [line] = ran.stderr.splitlines()
+    assert line.startswith("failed ")
+    assert "this method breaks" in line
+    assert sorted(record.status for record in Store(tmp_path / "results").records()) == ["failed", "ok", "ok"]
+    assert tnb(*arguments).exit_code == 1, "a failed record that stands counts too"
+
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_exit_codes(status: str) -> None:
+    records = [a_record("dense/full/cnn8/digits/none/single#0", each, "why") for each in ("ok", status)]
+    wanted = 0 if status in ("ok", "skipped", "interrupted") else 1
+    assert exit_code(SimpleNamespace(records=records, interrupted=False)) == wanted
+    assert exit_code(SimpleNamespace(records=records, interrupted=True)) == 130

@@ -1,0 +1,35 @@
+"""Fixtures for real data: they skip, with the reason, where there is none."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+def folder_of(variable: str, what: str, inner: str = "") -> Path:
+    root = os.environ.get(variable)
+    if root is None:
+        pytest.skip(f"{variable} is not set: no {what} here")
+    if not (Path(root) / inner).is_dir():
+        pytest.skip(f"{variable}={root} has no {inner or what}")
+    return Path(root)
+
+
+@pytest.fixture(scope="session")
+def cifar10() -> Path:
+    """A data root with the real CIFAR-10."""
+    return folder_of("TNBENCH_DATA", "real CIFAR-10", "cifar-10-batches-py")
+
+
+@pytest.fixture(scope="session")
+def mnist() -> Path:
+    """A data root with the real MNIST."""
+    return folder_of("TNBENCH_DATA", "real MNIST", "MNIST/raw")
+
+
+@pytest.fixture(scope="session")
+def checkpoints() -> Path:
+    """A folder of published checkpoints."""
+    return folder_of("TNBENCH_CHECKPOINTS", "published checkpoints")

@@ -1,0 +1,100 @@
+"""Which baseline serves a case: an imported one, a stored one, or a node of the plan that will train it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tnbench.core.baseline import Baseline
+from tnbench.core.case import Case
+from tnbench.core.errors import PluginError, UsageError
+from tnbench.core.job import Job
+from tnbench.core.registry import Registry
+from tnbench.core.settings import baseline_key
+from tnbench.store.checkpoints import checkpoint_path
+from tnbench.store.records import Store
+from tnbench.sweep.identity import Facts
+from tnbench.sweep.names import DENSE, FULL, SINGLE
+
+
+@dataclass(frozen=True)
+class BaselineNode:
+    """A dense network to train before the cases that start from it."""
+
+    key: str
+    why: str
+    job: Job
+    versions: Mapping[str, int]
+
+    @property
+    def label(self) -> str:
+        """What progress shows."""
+        return f"baseline {self.job.case.model} on {self.job.case.dataset}#{self.job.case.seed}"
+
+
+class Baselines:
+    """The stored baselines, and `nodes`: those to train, by key, gathered while cases ask."""
+
+    def __init__(self, store: Store, registry: Registry, facts: Facts, results: Path, *, fresh: bool) -> None:
+        self.nodes: dict[str, BaselineNode] = {}
+        self._registry, self._facts, self._results, self._fresh = registry, facts, results, fresh
+        stored = store.baselines()
+        self._imported = {(baseline.model, baseline.dataset): baseline for baseline in stored if baseline.imported}
+        self._trained = {baseline.key: baseline for baseline in stored if not baseline.imported}
+        self._needed: dict[str, bool] = {}
+
+    def imported(self, case: Case) -> Baseline | None:
+        """The newest import of the case's model and dataset, if the case's training starts from a baseline."""
+        return self._imported.get((case.model, case.dataset)) if self.needed(case) else None
+
+    def needed(self, case: Case) -> bool:
+        """Whether the case's training starts from a baseline. A broken plug-in needs none: its cases fail anyway."""
+        if case.training not in self._needed:
+            try:
+                bound = self._registry.bind("training", case.atoms("training")[0])
+                self._needed[case.training] = bool(bound.module.needs_baseline(bound.options))
+            except PluginError:
+                self._needed[case.training] = False
+        return self._needed[case.training]
+
+    def serve(self, case: Case, job: Job) -> tuple[Baseline | None, str]:
+        """The baseline that `case` starts from, or None and the key of the node that will train it (empty: none)."""
+        imported = self.imported(case)
+        if imported is not None:
+            return self._checked(imported), ""
+        if not self.needed(case):
+            return None, ""
+        key = baseline_key(case.model, case.dataset, case.seed, job.settings)
+        versions = self._facts.versions(case, ("model", "dataset"))
+        stored, why = self._trained.get(key), "no stored baseline yet"
+        if stored is not None:
+            why = self._why_stale(stored, self._facts.data_digest(case.dataset), versions)
+        if stored is not None and not why:
+            return stored, ""
+        self.nodes.setdefault(key, BaselineNode(key, why, _dense_job(case, key, job), versions))
+        return None, key
+
+    def _why_stale(self, stored: Baseline, data: str | None, versions: Mapping[str, int]) -> str:
+        if self._fresh:
+            return "--fresh runs everything again"
+        if stored.data_digest != data:
+            return f"the data's digest differs: {stored.data_digest} → {data}"
+        if stored.versions != versions:
+            return f"plug-in versions differ: {stored.versions} → {versions}"
+        path = checkpoint_path(self._results, stored.digest)
+        return "" if path.is_file() else f"its checkpoint {path} is gone"
+
+    def _checked(self, imported: Baseline) -> Baseline:
+        path = checkpoint_path(self._results, imported.digest)
+        if not path.is_file():
+            raise UsageError(
+                f"the imported baseline of {imported.model} on {imported.dataset} has lost its checkpoint {path}; "
+                f"import it again: tnbench baseline import FILE --model {imported.model} --dataset {imported.dataset}"
+            )
+        return imported
+
+
+def _dense_job(case: Case, key: str, job: Job) -> Job:
+    dense = Case(DENSE, FULL, case.model, case.dataset, "scratch", SINGLE, case.seed)
+    return Job(dense, key, job.settings, job.limits, job.data_root, job.results, job.plugin_files)

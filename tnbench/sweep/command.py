@@ -1,0 +1,39 @@
+"""The command that runs one case again, with every setting that differs from the defaults."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from typing import Any
+
+from tnbench.core.grammar import AXES
+from tnbench.core.job import Job
+from tnbench.core.registry import Registry
+from tnbench.core.settings import Limits, Settings
+
+
+def reproducing_command(job: Job, registry: Registry) -> str:
+    """Text for a shell, such as ``tnbench run --case 'cp/x4/cnn8/digits/finetune/single#0' --epochs 3``."""
+    words = ["tnbench", "run", "--case", job.case.id]
+    for field in dataclasses.fields(Settings):
+        value = getattr(job.settings, field.name)
+        if value != field.default:
+            words += _option(field.name, value)
+    if job.limits != Limits():
+        words += ["--timeout", f"{job.limits.timeout_s:.12g}"]
+    for file in _plugin_files(job, registry):
+        words += ["--plugin", file]
+    return shlex.join(words)
+
+
+def _option(name: str, value: Any) -> list[str]:
+    flag = name.replace("_", "-")
+    if isinstance(value, bool):
+        return [f"--{flag}" if value else f"--no-{flag}"]
+    return [f"--{flag}", str(value)]
+
+
+def _plugin_files(job: Job, registry: Registry) -> list[str]:
+    """Files given by --plugin that serve a name of the case."""
+    used = {registry.find(axis, atom.name).path for axis in AXES for atom in job.case.atoms(axis)}
+    return [str(file) for file in registry.plugin_files if file in used]

@@ -1,0 +1,65 @@
+"""How long cases take, learnt from those that ended: for the time left, and for what --max-time lets start."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from statistics import median
+
+from tnbench.core.baseline import Baseline
+from tnbench.core.case import Case
+from tnbench.core.job import Job
+from tnbench.core.record import Record
+from tnbench.core.settings import digest_of
+
+Group = tuple[str, ...]
+
+
+def case_group(job: Job) -> Group:
+    """What cases that take about equally long have in common: all but method, rank and seed."""
+    return _group(job.case, digest_of(job.settings.as_json()))
+
+
+def baseline_group(job: Job) -> Group:
+    """What baselines that take about equally long have in common: all but the seed."""
+    return ("baseline", job.case.model, job.case.dataset, digest_of(job.settings.of_baseline()))
+
+
+class Durations:
+    """Seconds of wall time by key and by group, and those of this run."""
+
+    def __init__(self, records: Iterable[Record], baselines: Iterable[Baseline]) -> None:
+        self._by_key: dict[str, float] = {}
+        self._by_group: dict[Group, list[float]] = defaultdict(list)
+        self._now: list[float] = []
+        for record in records:
+            if record.status == "ok" and "wall_s" in record.provenance:
+                group = _group(Case.parse(record.case), digest_of(record.settings))
+                self._keep(record.key, group, record.provenance["wall_s"])
+        for baseline in baselines:
+            if "wall_s" in baseline.provenance:
+                group = ("baseline", baseline.model, baseline.dataset, digest_of(baseline.settings))
+                self._keep(baseline.key, group, baseline.provenance["wall_s"])
+
+    def add(self, key: str, group: Group, seconds: float) -> None:
+        """Learn from one that has just ended well."""
+        self._keep(key, group, seconds)
+        self._now.append(seconds)
+
+    def expected(self, key: str, group: Group) -> float | None:
+        """What it took the last time, else the longest of its group; None where nothing is known."""
+        if key in self._by_key:
+            return self._by_key[key]
+        return max(self._by_group[group]) if group in self._by_group else None
+
+    def left(self, number: int) -> float | None:
+        """Seconds that `number` more will take, by the median of this run's; None before the first has ended."""
+        return median(self._now) * number if self._now else None
+
+    def _keep(self, key: str, group: Group, seconds: float) -> None:
+        self._by_key[key] = seconds
+        self._by_group[group].append(seconds)
+
+
+def _group(case: Case, settings: str) -> Group:
+    return (case.model, case.dataset, case.training, case.parallel, settings)

@@ -1,0 +1,91 @@
+"""Whether an earlier record stands for a case, and in words why it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from tnbench.core.record import Record
+from tnbench.core.settings import Limits
+from tnbench.sweep.identity import Identity, changed_sources, differences
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A case as it would be run now."""
+
+    key: str
+    settings: Mapping[str, Any]
+    identity: Identity
+    limits: Limits
+    fresh: bool = False
+    rerun: tuple[str, ...] = ()
+
+
+class Verdict(NamedTuple):
+    """The record that stands, or None, and why."""
+
+    record: Record | None
+    why: str
+
+
+def judge(earlier: Sequence[Record], wanted: Wanted) -> Verdict:
+    """Look through the earlier records of one case, oldest first, for one that stands."""
+    if wanted.fresh:
+        return Verdict(None, "--fresh runs everything again")
+    same = [record for record in earlier if not _disagreements(record, wanted)]
+    finished = [record for record in same if record.status != "interrupted"]
+    if finished:
+        return _judge_finished(finished[-1], wanted)
+    if same:
+        return Verdict(None, "the last run was interrupted")
+    return Verdict(None, _why_none(earlier, wanted))
+
+
+def _judge_finished(record: Record, wanted: Wanted) -> Verdict:
+    if record.status in wanted.rerun:
+        return Verdict(None, f"--rerun {record.status}: {record.reason}".removesuffix(": "))
+    limit = float(record.limits.get("timeout_s", 0))
+    if record.status == "timeout" and limit < wanted.limits.timeout_s:
+        return Verdict(None, f"it was ended at {limit:g} s; the limit is {wanted.limits.timeout_s:g} s now")
+    reason = f"{record.status}: {record.reason}".removesuffix(": ")
+    notes = [
+        f"the source of plug-in {name} changed since, its version did not"
+        for name in changed_sources(_identity(record), wanted.identity)
+    ]
+    return Verdict(record, "; ".join([reason, *notes]))
+
+
+def _why_none(earlier: Sequence[Record], wanted: Wanted) -> str:
+    """The differences from the record that differs least; of those that differ equally, from the newest."""
+    if not earlier:
+        return "no record yet"
+    least = min([_disagreements(record, wanted) for record in reversed(earlier)], key=len)
+    return ", ".join(least)
+
+
+def _disagreements(record: Record, wanted: Wanted) -> list[str]:
+    """One phrase for each difference; none if the record is of what is wanted."""
+    elsewhere = differences(_identity(record), wanted.identity)
+    if record.key == wanted.key:
+        return elsewhere
+    changed = [
+        f"{name} {record.settings.get(name)} → {value}"
+        for name, value in wanted.settings.items()
+        if record.settings.get(name) != value
+    ]
+    if changed:
+        changed[0] = f"settings differ: {changed[0]}"
+    then, now = _identity(record).get("baseline"), wanted.identity["baseline"]
+    if then != now:
+        changed.append(f"the baseline differs: {_baseline(then)} → {_baseline(now)}")
+    return [*(changed or ["its key differs"]), *elsewhere]
+
+
+def _baseline(digest: str | None) -> str:
+    return "trained by tnbench" if digest is None else f"imported {digest[:8]}"
+
+
+def _identity(record: Record) -> Mapping[str, Any]:
+    return record.provenance.get("identity") or {}
