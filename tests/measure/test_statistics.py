@@ -56,6 +56,15 @@ def test_ratio_is_of_medians_and_repeats_bit_for_bit():
     assert ratio_interval(slow, fast, seed=1) != first
 
 
+@pytest.mark.parametrize("n", [6, 7, 40])
+def test_the_interval_is_that_of_plain_resampling(n):
+    generator = np.random.default_rng(5)
+    above, below = generator.exponential(size=n) + 3, generator.normal(10, 1, size=n + 1)
+    medians = [np.median(generator.choice(side, size=(20_000, len(side))), axis=1) for side in (above, below)]
+    plain = np.quantile(medians[0] / medians[1], [0.025, 0.975])
+    assert ratio_interval(above, below, resamples=20_000)[1:3] == pytest.approx(tuple(plain), rel=0.02)
+
+
 def test_ratio_of_constant_times_is_exact():
     assert ratio_interval([4.0] * 7, [2.0] * 6) == (2.0, 2.0, 2.0, 6)
 

@@ -112,7 +112,7 @@ def test_made_up_labels_leave_accuracy_empty(results: Path) -> None:
     [
         ("tucker2/x1000000/cnn8/digits/none/single#0", "can"),
         ("tucker2+tt/x4/cnn8/digits/none/single#0", "no plug-in serves mixtures yet"),
-        ("dense/full/lenet5/digits/none/single#0", "28"),
+        ("dense/full/lenet5/digits/scratch/single#0", "28"),
         ("tucker2/full/cnn8/digits/none/single#0", "full"),
     ],
 )

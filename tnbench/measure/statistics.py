@@ -69,7 +69,8 @@ def ratio_interval(
     """median(numerator) / median(denominator) with a percentile bootstrap interval.
 
     Both sides are resampled with replacement and independently (Efron, Annals of Statistics 1979); the same seed
-    gives the same interval. `n` is the smaller number of samples; below six a side there is no interval.
+    gives the same interval. `n` is the smaller number of samples; below six a side there is no interval. Samples of
+    one run: how much another run would differ, they cannot tell.
 
     Raises ValueError where a side has no samples or the denominator's median is not above 0.
     """
@@ -86,8 +87,17 @@ def ratio_interval(
 
 
 def _resampled_medians(values: np.ndarray, generator: np.random.Generator, resamples: int) -> np.ndarray:
-    drawn = generator.integers(0, len(values), size=(resamples, len(values)))
-    medians: np.ndarray = np.median(values[drawn], axis=1)
+    """Medians of `resamples` bootstrap samples, drawn from their exact distribution in no time.
+
+    Resampling draws n places uniformly, and the m-th smallest of n uniform numbers is a beta(m, n+1-m) variable (David
+    and Nagaraja, section 2.3); given it, the next one splits the rest as beta(1, n-m) does.
+    """
+    ordered, n = np.sort(values), len(values)
+    middle = (n + 1) // 2
+    lower = generator.beta(middle, n + 1 - middle, resamples)
+    upper = lower if n % 2 else lower + (1 - lower) * generator.beta(1, n - middle, resamples)
+    places = np.minimum((n * np.stack([lower, upper])).astype(int), n - 1)
+    medians: np.ndarray = ordered[places].mean(axis=0)
     return medians
 
 

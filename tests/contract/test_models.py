@@ -1,0 +1,136 @@
+"""Every registered model keeps the contract, and the contract can be broken."""
+
+import pytest
+import torch
+from torch import nn
+
+from tnbench.core.errors import NotApplicable
+from tnbench.core.grammar import Atom
+from tnbench.core.registry import Registry
+from tnbench.testing.models import CLASSES, check_model
+
+REGISTRY = Registry()
+
+
+@pytest.mark.parametrize("name", [listing.name for listing in REGISTRY.listings("model")])
+def test_keeps_the_contract(name):
+    bound = REGISTRY.bind("model", Atom(name))
+    check_model(bound.module, name, options=bound.options)
+
+
+class Sound:
+    """A sound plug-in, whose parts the broken ones replace."""
+
+    VERSION = 1
+
+    def build(self, name, options, in_shape, classes):
+        if in_shape != (1, 8, 8):
+            raise NotApplicable("takes 8x8")
+        return self.network(classes)
+
+    def network(self, classes):
+        return nn.Sequential(nn.Conv2d(1, 2, 3), nn.Conv2d(2, 2, 3), nn.Flatten(), nn.Linear(32, classes))
+
+    def keep_dense(self, model):
+        return ("0", "3")
+
+
+class TakesAnything(Sound):
+    def build(self, name, options, in_shape, classes):
+        return self.network(classes)
+
+
+class TakesNothing(Sound):
+    def build(self, name, options, in_shape, classes):
+        raise NotApplicable("no pictures please")
+
+
+class GivesNoReason(Sound):
+    def build(self, name, options, in_shape, classes):
+        raise NotApplicable
+
+
+class DrawsApart(Sound):
+    def network(self, classes):
+        torch.seed()
+        return super().network(classes)
+
+
+class DrawsOnce(Sound):
+    def network(self, classes):
+        torch.manual_seed(0)
+        return super().network(classes)
+
+
+class TenClasses(Sound):
+    def network(self, classes):
+        return super().network(10)
+
+
+class SinglePrecision(Sound):
+    def network(self, classes):
+        class Single(nn.Sequential):
+            def forward(self, pictures):
+                return super().forward(pictures).float()
+
+        return Single(*super().network(classes))
+
+
+class Infinite(Sound):
+    def network(self, classes):
+        class Divided(nn.Sequential):
+            def forward(self, pictures):
+                return super().forward(pictures) / 0
+
+        return Divided(*super().network(classes))
+
+
+class AlwaysTraining(Sound):
+    def network(self, classes):
+        return nn.Sequential(nn.BatchNorm2d(1, track_running_stats=False), *super().network(classes))
+
+    def keep_dense(self, model):
+        return ("1", "4")
+
+
+class IdleLayer(Sound):
+    def network(self, classes):
+        network = super().network(classes)
+        network.idle = nn.Parameter(torch.zeros(2))
+        return network
+
+
+class KeepsStrangers(Sound):
+    def keep_dense(self, model):
+        return ("conv1",)
+
+
+class KeepsAll(Sound):
+    def keep_dense(self, model):
+        return ("0", "1", "3")
+
+
+def test_a_sound_plugin_passes():
+    check_model(Sound(), "toy")
+
+
+@pytest.mark.parametrize(
+    ("broken", "says"),
+    [
+        (TakesAnything, "took pictures of one pixel, wanted NotApplicable"),
+        (TakesNothing, "wanted in_shapes with one that fits"),
+        (GivesNoReason, "without a reason"),
+        (DrawsApart, "got different weights from one state"),
+        (DrawsOnce, "got the same weights from two states"),
+        (TenClasses, rf"got shape \(4, 10\), wanted \(4, {CLASSES}\)"),
+        (SinglePrecision, "got torch.float32 in a network of torch.float64"),
+        (Infinite, "not finite"),
+        (AlwaysTraining, "depend on the rest of its batch"),
+        (IdleLayer, "gradients: none reaches idle"),
+        (KeepsStrangers, r"got \['conv1'\], wanted layers to compress: 0, 1, 3"),
+        (KeepsAll, "got every layer"),
+    ],
+)
+def test_a_broken_plugin_is_caught(broken, says):
+    with pytest.raises(AssertionError, match=says):
+        check_model(broken(), "toy")

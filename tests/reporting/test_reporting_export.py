@@ -1,0 +1,64 @@
+import csv
+import io
+import json
+
+from reporting_factory import measured, record, scaling, sweep, troubled
+
+from tnbench.reporting.export import to_csv, to_json
+
+GOLDEN_HEADER = (
+    "method,rank,model,dataset,training,parallel,seed,status,reason,case,key,"
+    "set_device,set_dtype,set_tf32,set_deterministic,set_epochs,set_baseline_epochs,set_batch_size,set_lr,"
+    "set_baseline_lr,set_momentum,set_weight_decay,set_limit_train,"
+    "params,params_dense,params_layers,params_layers_dense,macs,macs_dense,flops,flops_dense,model_bytes,weight_error,"
+    "decompose_s,baseline_s,train_s,epoch_s,end_to_end_s,step_ms,top1,top1_before,top1_baseline,correct,test_pictures,"
+    "train_loss,forward_ms,throughput,decompose_peak_bytes,train_peak_bytes,forward_peak_bytes,processes,threads,"
+    "compression,compression_layers,mac_reduction,drop,algorithmic_speedup,speedup,efficiency,same_cores_ratio,"
+    "forward_ms_low,forward_ms_high,forward_ms_n,throughput_low,throughput_high,throughput_n,"
+    "epoch_s_low,epoch_s_high,epoch_s_n,step_ms_low,step_ms_high,step_ms_n,"
+    "algorithmic_speedup_low,algorithmic_speedup_high,speedup_low,speedup_high,same_cores_ratio_low,"
+    "same_cores_ratio_high,speedup_valid,speedup_note,"
+    "device_model,torch,host,started,attempt,oversubscribed,notes,log,command"
+)
+
+
+def read(text):
+    return list(csv.DictReader(io.StringIO(text, newline="")))
+
+
+def test_header_and_line_ends():
+    assert to_csv([]) == GOLDEN_HEADER + "\r\n"
+    assert to_csv(sweep(seeds=1, ranks=(2,))).count("\r\n") == 6
+
+
+def test_csv_reads_back_with_quotes_commas_and_line_breaks():
+    reason = 'got "a", wanted b\nsecond line'
+    rows = read(to_csv([record("cp[iters=9,solver=als]/x4/cnn8/digits/none/single#0", status="failed", reason=reason)]))
+    assert rows[0]["reason"] == reason
+    assert rows[0]["method"] == "cp[iters=9,solver=als]"
+
+
+def test_missing_values_are_empty_fields_and_nulls():
+    records = [record("tt/x4/cnn8/digits/none/single#0", status="skipped", metrics={"top1": float("nan")})]
+    assert read(to_csv(records))[0]["top1"] == ""
+    assert json.loads(to_json(records))[0]["top1"] is None
+
+
+def test_both_say_the_same():
+    records = [*sweep(seeds=1), *scaling(), *troubled()]
+    as_csv, as_json = read(to_csv(records)), json.loads(to_json(records))
+    assert len(as_csv) == len(as_json) == len(records)
+    assert [float(row["speedup"]) for row in as_csv if row["speedup"]] == [
+        row["speedup"] for row in as_json if row["speedup"] is not None
+    ]
+    assert [row["case"] for row in as_csv] == [row["case"] for row in as_json]
+
+
+def test_json_is_strict_even_with_odd_numbers():
+    records = [measured("tt/x4/cnn8/digits/none/single#0", metrics={"train_loss": float("inf")})]
+    assert json.loads(to_json(records), parse_constant=lambda name: 1 / 0)[0]["train_loss"] is None
+
+
+def test_truth_values_read_alike_in_both():
+    assert {row["speedup_valid"] for row in read(to_csv(scaling()))} == {"true"}
+    assert json.loads(to_json([])) == []

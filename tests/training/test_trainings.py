@@ -1,0 +1,46 @@
+"""What each training asks of its tools, in which order and with which numbers."""
+
+import pytest
+import torch
+
+from tnbench.core.settings import Settings
+from tnbench.testing.training import StandInTools
+from tnbench.training import finetune, none, scratch
+
+SETTINGS = Settings(epochs=3, lr=0.5, baseline_epochs=7, baseline_lr=0.25)
+
+
+class RecordingTools(StandInTools):
+    def compress(self, model, *, rescale=False):
+        self.rescaled = rescale
+        return super().compress(model, rescale=rescale)
+
+    def fit(self, model, *, epochs, lr):
+        self.fitted = (epochs, lr)
+        return super().fit(model, epochs=epochs, lr=lr)
+
+
+@pytest.mark.parametrize(
+    ("plugin", "calls", "rescaled", "weight"),
+    [
+        (none, ["baseline", "compress"], False, 1.0),
+        (finetune, ["baseline", "compress", "checkpoint", "fit"], False, 1.0 + 3 * 0.5),
+        (scratch, ["fresh", "compress", "checkpoint", "fit"], True, 2.0 + 3 * 0.25),
+    ],
+    ids=["none", "finetune", "scratch"],
+)
+def test_calls_in_order(plugin, calls, rescaled, weight):
+    tools = RecordingTools(SETTINGS)
+    model = plugin.run(tools, None)
+    assert tools.calls == calls
+    assert tools.rescaled == rescaled
+    assert torch.equal(model.weight, torch.full((3, 4), weight))
+
+
+@pytest.mark.parametrize(
+    ("plugin", "fitted"), [(finetune, (3, 0.5)), (scratch, (3, 0.25))], ids=["finetune", "scratch"]
+)
+def test_epochs_and_rate_are_the_settings(plugin, fitted):
+    tools = RecordingTools(SETTINGS)
+    plugin.run(tools, None)
+    assert tools.fitted == fitted

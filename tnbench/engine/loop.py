@@ -1,0 +1,185 @@
+"""The training loop that every training shares, as each rank of a case runs it: one-cycle SGD, batch by batch."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+import torch.distributed
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tnbench.core.errors import Diverged, NotApplicable
+from tnbench.core.protocols import Augmentation, Crew, Normalisation, Recipe
+from tnbench.engine.augment import augment
+from tnbench.engine.evaluate import mode_of, normalise
+from tnbench.engine.schedule import one_cycle
+from tnbench.engine.splitmix import key, permutation
+from tnbench.measure.clock import synchronise
+from tnbench.measure.memory import PeakMemory
+
+WARM_UP_STEPS = 10
+"""Steps that are not timed: the first ones build buckets, pick kernels and fill caches. At most half of all steps."""
+
+_ORDER, _LAYERS = 0, 1
+
+
+@dataclass
+class RankFit:
+    """What one rank gives back. Times in seconds; `loss` is the mean over all pictures, epoch by epoch, in nats.
+
+    `step_s` leaves the first steps out (`WARM_UP_STEPS`). `state` is the trained state dict on the CPU on rank 0 and
+    empty on the others. `peak_bytes` is the peak memory above the loop's start, pictures apart.
+    """
+
+    loss: list[float] = field(default_factory=list)
+    epoch_s: list[float] = field(default_factory=list)
+    step_s: list[float] = field(default_factory=list)
+    state: dict[str, Tensor] = field(default_factory=dict)
+    peak_bytes: int = 0
+    threads: int = 1
+
+
+def fit(
+    model: nn.Module,
+    pictures: Tensor,
+    labels: Tensor,
+    *,
+    normalisation: Normalisation,
+    augmentation: Augmentation,
+    recipe: Recipe,
+    crew: Crew,
+    dtype: torch.dtype,
+) -> RankFit:
+    """Train `model` in place on `pictures` (N, C, H, W), uint8, and `labels` (N,). Every rank calls it alike.
+
+    SGD with Nesterov momentum and a one-cycle rate; weight decay on weights only, not on biases and BatchNorm's
+    scales (parameters with one dimension). Each epoch takes every picture once, in an order drawn from (seed, epoch),
+    in ceil(N / batch_size) global batches whose sizes differ by at most one. The gradient is the mean over the
+    global batch, however many ranks share it. The same recipe gives the same bits on the CPU at an equal number of
+    threads; torch's global generator neither matters nor moves, and modules get their train or eval mode back.
+
+    Raises Diverged at the first epoch whose loss is not finite, NotApplicable where a batch has fewer pictures than
+    there are ranks.
+    """
+    _check_shares(len(labels), recipe, crew)
+    model.to(crew.device, dtype)
+    run = RankFit(threads=crew.threads)
+    if recipe.epochs:
+        data = _Data(pictures.to(crew.device), labels.to(crew.device), normalisation, augmentation, dtype)
+        with PeakMemory(crew.device) as peak, mode_of(model, training=True), _own_generator(recipe, crew):
+            _train(model, data, recipe, crew, run)
+        run.peak_bytes = peak.bytes
+    if crew.rank == 0:
+        run.state = {name: value.detach().to("cpu", copy=True) for name, value in model.state_dict().items()}
+    return run
+
+
+@dataclass(frozen=True)
+class _Data:
+    pictures: Tensor
+    labels: Tensor
+    normalisation: Normalisation
+    augmentation: Augmentation
+    dtype: torch.dtype
+
+    def batch(self, indices: Tensor, recipe: Recipe, epoch: int) -> tuple[Tensor, Tensor]:
+        indices = indices.to(self.pictures.device)
+        augmented = augment(
+            self.pictures[indices], indices, seed=recipe.seed, epoch=epoch, augmentation=self.augmentation
+        )
+        return normalise(augmented, self.normalisation, self.dtype), self.labels[indices]
+
+
+def _train(model: nn.Module, data: _Data, recipe: Recipe, crew: Crew, run: RankFit) -> None:
+    wrapped, optimiser = crew.wrap(model), _optimiser(model, recipe)
+    n = len(data.labels)
+    steps = recipe.epochs * _batches_per_epoch(n, recipe)
+    step = 0
+    for epoch in range(recipe.epochs):
+        crew.barrier()
+        epoch_start = time.perf_counter()
+        total = torch.zeros((), dtype=torch.float64, device=crew.device)
+        for batch in batches(n, recipe, epoch):
+            start = time.perf_counter()
+            share = batch.tensor_split(crew.world)[crew.rank]
+            inputs, labels = data.batch(share, recipe, epoch)
+            _set_rate(optimiser, one_cycle(step, steps, recipe.lr))
+            # Ranks' gradients are averaged alike; with this weight their average is the mean over the global batch.
+            loss = _update(wrapped, optimiser, inputs, labels, weight=len(share) * crew.world / len(batch))
+            total += loss * len(share)
+            synchronise(crew.device)
+            if step >= min(WARM_UP_STEPS, steps // 2):
+                run.step_s.append(time.perf_counter() - start)
+            step += 1
+        run.loss.append(_mean_loss(total, n, crew))
+        run.epoch_s.append(time.perf_counter() - epoch_start)
+        _check_finite(run.loss[-1], epoch, recipe)
+
+
+def _update(
+    model: nn.Module, optimiser: torch.optim.Optimizer, inputs: Tensor, labels: Tensor, *, weight: float
+) -> Tensor:
+    """One step down the gradient of `weight` times the mean loss, which comes back."""
+    optimiser.zero_grad(set_to_none=True)
+    loss = functional.cross_entropy(model(inputs), labels)
+    (weight * loss).backward()
+    optimiser.step()
+    return loss.detach()
+
+
+def batches(n: int, recipe: Recipe, epoch: int) -> Iterator[Tensor]:
+    """The epoch's global batches: indices (int64) of ceil(n / batch_size) parts of nearly equal size."""
+    order = permutation(key(recipe.seed, epoch, _ORDER), n)
+    yield from order.tensor_split(_batches_per_epoch(n, recipe))
+
+
+def _batches_per_epoch(n: int, recipe: Recipe) -> int:
+    return math.ceil(n / recipe.batch_size)
+
+
+def _optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    weights = [parameter for parameter in model.parameters() if parameter.ndim > 1]
+    others = [parameter for parameter in model.parameters() if parameter.ndim <= 1]
+    groups = [{"params": weights, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.momentum > 0)
+
+
+def _set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+
+
+def _mean_loss(total: Tensor, n: int, crew: Crew) -> float:
+    if crew.world > 1:
+        torch.distributed.all_reduce(total)
+    return float(total) / n
+
+
+def _check_shares(n: int, recipe: Recipe, crew: Crew) -> None:
+    smallest = n // _batches_per_epoch(n, recipe)
+    if smallest < crew.world:
+        raise NotApplicable(
+            f"a batch of {smallest} pictures cannot be shared by {crew.world} processes; "
+            f"raise batch_size ({recipe.batch_size}) or take fewer processes"
+        )
+
+
+def _check_finite(loss: float, epoch: int, recipe: Recipe) -> None:
+    if not math.isfinite(loss):
+        raise Diverged(
+            f"the loss is {loss} in epoch {epoch + 1} of {recipe.epochs} at a peak rate of {recipe.lr:g}; "
+            f"a lower rate may help"
+        )
+
+
+@contextmanager
+def _own_generator(recipe: Recipe, crew: Crew) -> Iterator[None]:
+    """Layers that draw at random (dropout) draw from (seed, rank); the caller's generator returns unmoved."""
+    with torch.random.fork_rng(devices=[crew.device] if crew.device.type == "cuda" else []):
+        torch.manual_seed(key(recipe.seed, crew.rank, _LAYERS))
+        yield

@@ -1,0 +1,96 @@
+"""What compression did to each layer, as data and as a table to print."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tnbench.core.protocols import Ranks, Shape
+
+
+@dataclass(frozen=True)
+class LayerSummary:
+    """One convolution or linear layer; numbers of weights are bias apart.
+
+    `kind` is ``conv`` or ``linear``; `norm` the Frobenius norm of the dense weight and `error` the reconstruction's
+    distance from it, relative to that norm. A layer that stays dense has no ranks, no error and a `note` that says why.
+    """
+
+    name: str
+    kind: str
+    shape: Shape
+    ranks: Ranks
+    params_dense: int
+    params: int
+    error: float | None
+    note: str
+    norm: float
+
+
+@dataclass(frozen=True)
+class Summary:
+    """All layers, and the parameters of the whole network (bias, normalisation and all) before and after."""
+
+    layers: tuple[LayerSummary, ...]
+    network_dense: int
+    network: int
+
+    @property
+    def compressed(self) -> tuple[LayerSummary, ...]:
+        """The layers that were factorised (by the dense method: copied)."""
+        return tuple(layer for layer in self.layers if layer.error is not None)
+
+    @property
+    def params_layers_dense(self) -> int:
+        """Weights of the compressed layers when dense."""
+        return sum(layer.params_dense for layer in self.compressed)
+
+    @property
+    def params_layers(self) -> int:
+        """Weights of the compressed layers."""
+        return sum(layer.params for layer in self.compressed)
+
+    @property
+    def weight_error(self) -> float:
+        """||W - W~|| / ||W|| over all compressed layers together."""
+        norm = math.hypot(*(layer.norm for layer in self.compressed))
+        return math.hypot(*(layer.norm * (layer.error or 0.0) for layer in self.compressed)) / (norm or 1.0)
+
+    def __str__(self) -> str:
+        rows = [("layer", "kind", "weight", "rank", "dense", "weights", "ratio", "error", "")]
+        return "\n".join([*_aligned([*rows, *map(_row, self.layers)]), _totals(self)])
+
+
+def _row(layer: LayerSummary) -> tuple[str, ...]:
+    shape = "x".join(map(str, layer.shape))
+    dense = (layer.name or "(itself)", layer.kind, shape)
+    if layer.error is None:
+        return (*dense, "dense", f"{layer.params_dense:,}", f"{layer.params:,}", "", "", layer.note)
+    ranks = ",".join(map(str, layer.ranks)) or "full"
+    ratio = f"x{layer.params_dense / layer.params:.2f}"
+    return (*dense, ranks, f"{layer.params_dense:,}", f"{layer.params:,}", ratio, f"{layer.error:.4f}", layer.note)
+
+
+_LEFT = (0, 1, 2, 8)
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Columns as wide as their widest cell: words to the left, numbers to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if index in _LEFT else cell.rjust(width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _totals(summary: Summary) -> str:
+    network = summary.network_dense / max(summary.network, 1)
+    layers = summary.params_layers_dense / max(summary.params_layers, 1)
+    return (
+        f"network: {summary.network_dense:,} -> {summary.network:,} parameters, x{network:.2f}; "
+        f"the {len(summary.compressed)} compressed layers: x{layers:.2f}, weight error {summary.weight_error:.4f}"
+    )

@@ -1,0 +1,99 @@
+"""What records must share to stand on one curve: a number is compared with another only inside one context."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from tnbench.core.case import Case
+from tnbench.core.record import Record
+
+_PLUGIN_AXES = ("model", "dataset", "training", "parallel")
+
+
+@dataclass(frozen=True)
+class Context:
+    """Everything but method, rank and seed that a result depends on.
+
+    `settings` is canonical JSON; `baseline` is the digest of an imported baseline, empty where tnbench trains it;
+    `versions` are those of the plug-ins on the four axes.
+    """
+
+    model: str
+    dataset: str
+    training: str
+    parallel: str
+    settings: str
+    baseline: str
+    device_model: str
+    torch: str
+    data: str
+    versions: tuple[tuple[str, Any], ...]
+
+    def regardless_of(self, axis: str) -> Context:
+        """The same with one axis (``training``, ``parallel``) left open."""
+        versions = tuple(entry for entry in self.versions if entry[0] != axis)
+        return replace(self, versions=versions, **{axis: ""})
+
+    @property
+    def on_gpu(self) -> bool:
+        return is_gpu(json.loads(self.settings))
+
+
+def context_of(record: Record, case: Case) -> Context:
+    """The context that a record was measured in."""
+    identity: dict[str, Any] = record.provenance.get("identity") or {}
+    plugins: dict[str, Any] = identity.get("plugins") or {}
+    baseline: dict[str, Any] = record.provenance.get("baseline") or {}
+    return Context(
+        case.model,
+        case.dataset,
+        case.training,
+        case.parallel,
+        settings=json.dumps(record.settings, sort_keys=True),
+        baseline=str(baseline.get("digest", "")) if baseline.get("origin") == "imported" else "",
+        device_model=str(identity.get("device_model") or ""),
+        torch=str(identity.get("torch") or ""),
+        data=str(identity.get("data") or ""),
+        versions=tuple((axis, plugins[axis].get("version")) for axis in _PLUGIN_AXES if axis in plugins),
+    )
+
+
+def is_gpu(settings: dict[str, Any]) -> bool:
+    """Whether settings name a GPU as the device."""
+    return str(settings.get("device", "")).startswith("cuda")
+
+
+def titles(contexts: Iterable[Context]) -> dict[Context, str]:
+    """A title for each: model, dataset and training, and of the rest only what tells the contexts apart.
+
+    Two contexts that differ in their epochs alone are ``cnn8 on digits, finetune (epochs=1)`` and ``... (epochs=2)``.
+    """
+    distinct = list(dict.fromkeys(contexts))
+    facts = {context: _facts(context) for context in distinct}
+    names = list(dict.fromkeys(name for found in facts.values() for name in found))
+    telling = [name for name in names if len({facts[context].get(name) for context in distinct}) > 1]
+    return {context: _title(context, facts[context], telling) for context in distinct}
+
+
+def _facts(context: Context) -> dict[str, str]:
+    settings = {name: json.dumps(value).strip('"') for name, value in json.loads(context.settings).items()}
+    rest = {
+        field.name: str(getattr(context, field.name))
+        for field in fields(context)
+        if field.name not in ("model", "dataset", "training", "settings", "versions")
+    }
+    versions = {f"{axis} version": str(version) for axis, version in context.versions}
+    return {**rest, **settings, **versions}
+
+
+def _title(context: Context, facts: dict[str, str], telling: Sequence[str]) -> str:
+    own = [
+        facts[name] if name == "parallel" else f"{name.replace('_', ' ')}={facts[name][:40]}"
+        for name in telling
+        if facts.get(name)
+    ]
+    inside = f" ({', '.join(own)})" if own else ""
+    return f"{context.model} on {context.dataset}, {context.training}{inside}"

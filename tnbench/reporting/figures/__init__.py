@@ -1,0 +1,1 @@
+"""Figures: matplotlib and seaborn drawings as inline SVG."""

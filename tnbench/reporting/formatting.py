@@ -1,0 +1,90 @@
+"""Numbers as people read them. A missing number is an en dash everywhere."""
+
+from __future__ import annotations
+
+import math
+
+from markupsafe import Markup
+
+from tnbench.measure.statistics import Estimate
+
+MISSING = "–"
+
+
+def count(value: float | None) -> str:
+    """A count with a prefix of size.
+
+    >>> count(431080), count(1_250_000), count(850)
+    ('431k', '1.25M', '850')
+    """
+    if value is None:
+        return MISSING
+    for size, sign in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= 0.9995 * size:
+            return significant(value / size) + sign
+    return f"{value:.0f}"
+
+
+def significant(value: float | None, digits: int = 3) -> str:
+    """Three significant digits without an exponent.
+
+    >>> significant(0.0123), significant(1.2), significant(1234)
+    ('0.0123', '1.20', '1234')
+    """
+    if value is None:
+        return MISSING
+    if value == 0:
+        return "0"
+    size = math.floor(math.log10(abs(float(f"{value:.{digits}g}"))))
+    return f"{value:.{max(0, digits - 1 - size)}f}"
+
+
+def times(value: float | None) -> str:
+    """A ratio: 3.98×."""
+    return MISSING if value is None else f"{significant(value)}×"
+
+
+def points(value: float | None) -> str:
+    """Percentage points with their sign: a drop below zero is a gain."""
+    return MISSING if value is None else f"{value + 0.0:.2f}"
+
+
+def plus_minus(estimate: Estimate | None) -> str:
+    """A mean with its half-width: 98.61 ± 0.42; the bare mean where there is no interval."""
+    if estimate is None:
+        return MISSING
+    if estimate.high is None:
+        return f"{estimate.value:.2f}"
+    return f"{estimate.value:.2f} ± {estimate.high - estimate.value:.2f}"
+
+
+def span(estimate: Estimate | None) -> str:
+    """A ratio with its interval: 1.05× (0.98 to 1.12)."""
+    if estimate is None:
+        return MISSING
+    if estimate.low is None:
+        return times(estimate.value)
+    return f"{times(estimate.value)} ({significant(estimate.low)} to {significant(estimate.high)})"
+
+
+def counted(n: int, noun: str) -> str:
+    """A number of things.
+
+    >>> counted(1, "seed"), counted(3, "seed")
+    ('1 seed', '3 seeds')
+    """
+    return f"{n} {noun}{'' if n == 1 else 's'}"
+
+
+def interval(estimate: Estimate | None) -> str:
+    """A number with its interval: 240 (238 to 243)."""
+    if estimate is None:
+        return MISSING
+    if estimate.low is None or estimate.high is None:
+        return significant(estimate.value)
+    return f"{significant(estimate.value)} ({significant(estimate.low)} to {significant(estimate.high)})"
+
+
+def breakable(case: str) -> Markup:
+    """A case id as HTML that may wrap after each of its parts."""
+    return Markup("/<wbr>").join(case.split("/"))

@@ -1,0 +1,121 @@
+"""The summary after a run, for the terminal: readable at 100 columns."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from tnbench.core.record import STATUSES, Record
+from tnbench.reporting import formatting
+from tnbench.reporting.context import titles
+from tnbench.reporting.points import Point, by_context, make_points
+from tnbench.reporting.rows import Row, make_rows
+from tnbench.reporting.scaling import Scaling, make_scalings
+
+_COLOURS = {"ok": "green", "skipped": "yellow", "interrupted": "yellow"}
+_BAD = "red"
+
+
+def summary_table(records: Sequence[Record]) -> RenderableType:
+    """One table per model, dataset and training (and settings, where they differ), the speedups, and the statuses."""
+    if not records:
+        return Text("no records yet")
+    rows = make_rows(records)
+    points = make_points(rows)
+    contexts = by_context(points)
+    names = titles(contexts)
+    parts: list[RenderableType] = [_accuracy_table(names[context], found) for context, found in contexts.items()]
+    scalings = make_scalings(points)
+    if scalings:
+        parts.append(_speedup_table(scalings))
+    spaced = [part for table in parts for part in (table, Text())]
+    return Group(*spaced, _statuses(rows), *_reasons(rows))
+
+
+def _table(title: str, left: Iterable[str], right: Iterable[str]) -> Table:
+    table = Table(title=Text(title, style="bold"), title_justify="left", box=None, header_style="dim", pad_edge=False)
+    for name in left:
+        table.add_column(name, overflow="fold")
+    for name in right:
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
+
+
+def _accuracy_table(title: str, points: Sequence[Point]) -> Table:
+    numeric = ("compression", "top-1 %", "drop", "MACs ÷", "latency ms", "train s", "n", "not ok")
+    table = _table(title, ("method", "rank"), numeric)
+    for point in points:
+        table.add_row(*map(Text, _accuracy_cells(point)), style="dim" if not point.ok else "")
+    return table
+
+
+def _accuracy_cells(point: Point) -> list[str]:
+    latency = point.timing("forward_ms")
+    lost = len(point.rows) - len(point.ok)
+    return [
+        point.method,
+        point.rank,
+        formatting.times(point.mean("compression")),
+        formatting.plus_minus(point.over_seeds("top1")),
+        formatting.points(point.mean("drop")),
+        formatting.times(point.mean("mac_reduction")),
+        formatting.significant(latency.value if latency else None),
+        formatting.significant(point.mean("train_s")),
+        str(len(point.ok)),
+        str(lost) if lost else "",
+    ]
+
+
+def _speedup_table(scalings: Sequence[Scaling]) -> Table:
+    table = _table(
+        "Speed of a training step", ("method", "rank", "model"), ("parallel", "cores", "step ms", "speedup (95 %)")
+    )
+    table.add_column("efficiency", justify="right")
+    table.add_column("same cores", justify="right")
+    for scaling in scalings:
+        cells = [Text(cell) for cell in _speedup_cells(scaling)]
+        table.add_row(*cells, style="yellow" if scaling.note else "")
+    return table
+
+
+def _speedup_cells(scaling: Scaling) -> list[str]:
+    point = scaling.point
+    step = formatting.significant(scaling.step_ms.value if scaling.step_ms else None)
+    told = "invalid: too many threads" if scaling.note else formatting.span(scaling.speedup)
+    return [
+        point.method,
+        point.rank,
+        point.context.model,
+        scaling.parallel,
+        str(scaling.cores or formatting.MISSING),
+        step,
+        told,
+        formatting.significant(scaling.efficiency, 2),
+        formatting.times(scaling.same_cores.value if scaling.same_cores else None),
+    ]
+
+
+def _statuses(rows: Sequence[Row]) -> Text:
+    line = Text(f"{formatting.counted(len(rows), 'case')}: ")
+    found = Counter(row.record.status for row in rows)
+    parts = [Text(f"{found[status]} {status}", _COLOURS.get(status, _BAD)) for status in STATUSES if found[status]]
+    return line + Text(", ").join(parts)
+
+
+def _reasons(rows: Sequence[Row]) -> list[RenderableType]:
+    """Each reason once, with the case that gave it first and how many more did."""
+    cases: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        if not row.ok:
+            cases.setdefault((row.record.status, row.record.reason or "no reason was recorded"), []).append(row.case.id)
+    lines: list[RenderableType] = []
+    for (status, reason), ids in cases.items():
+        more = f" and {len(ids) - 1} more" if len(ids) > 1 else ""
+        text = Text.assemble((status, _COLOURS.get(status, _BAD)), f"  {ids[0]}{more}\n{reason.strip()}")
+        lines.append(Padding(text, (0, 0, 0, 2)))
+    return lines
