@@ -8,7 +8,7 @@ from tnbench.core.settings import Settings, record_key
 
 
 def a_record(case: str, status: str = "ok", reason: str = "", **metrics: float) -> Record:
-    settings = Settings()
+    settings = Settings(device="cpu")
     return Record(
         Case.parse(case).id,
         record_key(Case.parse(case), settings),

@@ -41,7 +41,7 @@ def test_two_epochs_are_enough_for_nine_digits_in_ten():
         pictures.train_labels,
         normalisation=pictures.normalisation,
         augmentation=pictures.augmentation,
-        recipe=Recipe(epochs=2, lr=0.1, batch_size=64, momentum=0.9, weight_decay=5e-3, seed=0),
+        recipe=Recipe(epochs=2, lr=0.1, batch_size=64, momentum=0.9, weight_decay=0.02, seed=0),
         crew=Crew(0, 1, CPU, torch.get_num_threads(), lambda model: model, lambda: None),
         dtype=torch.float32,
     )

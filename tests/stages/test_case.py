@@ -22,7 +22,7 @@ from tnbench.stages.case import run_case
 from tnbench.stages.prepare import numerics
 from tnbench.store.checkpoints import load_state
 
-SETTINGS = Settings(epochs=1, baseline_epochs=2, limit_train=512)
+SETTINGS = Settings(device="cpu", epochs=1, baseline_epochs=2, limit_train=512)
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +129,6 @@ def test_divergence_is_named_with_its_epoch(results: Path, baseline: Baseline) -
 
 def test_numerics_are_put_back() -> None:
     before = torch.are_deterministic_algorithms_enabled()
-    with numerics(Settings(deterministic=True)):
+    with numerics(Settings(device="cpu", deterministic=True)):
         assert torch.are_deterministic_algorithms_enabled()
     assert torch.are_deterministic_algorithms_enabled() == before

@@ -85,7 +85,7 @@ def store_baseline(world, **changes):
         "model": "cnn8",
         "dataset": "digits",
         "seed": 0,
-        "key": baseline_key("cnn8", "digits", 0, Settings()),
+        "key": baseline_key("cnn8", "digits", 0, Settings(device="cpu")),
         "digest": "f" * 64,
         "origin": "trained",
         "data_digest": "d1",
@@ -111,7 +111,7 @@ def test_a_suite_in_its_order_with_exclusions_skipped(world, write_suite):
     request = Request(suite=str(write_suite(SUITE)), data_root=world.data, results=world.results)
     plan = make_plan(request, world.registry(), world.store())
     assert (plan.name, plan.summary, plan.limits) == ("mine", "Mine.", Limits(100))
-    assert plan.settings == Settings(epochs=2)
+    assert plan.settings == Settings(device="cpu", epochs=2)
     assert Counter(entry.action for entry in plan.entries) == {"run": 8, "skip": 2}
     assert [f"{entry.case.method} {entry.case.rank}" for entry in plan.entries[:5]] == [
         *("dense full", "svd x4", "svd x8", "tt x4", "tt x8"),

@@ -40,7 +40,11 @@ class Pixels(NamedTuple):
 
 
 class Method(Protocol):
-    """A decomposition of one layer's weight: pure functions over (O, I, kH, kW) or (O, I)."""
+    """A decomposition of one layer's weight: pure functions over (O, I, kH, kW) or (O, I).
+
+    A module may also have `useful_ranks(shape, ranks) -> Ranks`, where some ranks have no use beside the others (a
+    train's r2 above r1 kH): what is then really used is what summaries show.
+    """
 
     VERSION: int
 

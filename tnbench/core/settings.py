@@ -22,10 +22,11 @@ class Settings:
     """How cases are run. Every field changes what is measured, so every field enters the key.
 
     `epochs` and `lr` are the case's own; `baseline_epochs` and `baseline_lr` the baseline's. Learning rates are the
-    peak of a one-cycle schedule. `limit_train` is a number of training pictures (the first of a seeded permutation).
+    peak of a one-cycle schedule. `device` is ``cpu``, ``cuda`` or ``cuda:1``; ``auto`` stands for a GPU where there is
+    one, until the plan settles it. `limit_train` is a number of training pictures (the first of a seeded permutation).
     """
 
-    device: str = "cpu"
+    device: str = "auto"
     dtype: str = "float32"
     tf32: bool = False
     deterministic: bool = True

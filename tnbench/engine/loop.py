@@ -71,8 +71,9 @@ def fit(
     run = RankFit(threads=crew.threads)
     if recipe.epochs:
         data = _Data(pictures.to(crew.device), labels.to(crew.device), normalisation, augmentation, dtype)
+        optimiser = _optimiser(model, recipe)  # the first of a process imports 150 MB of torch, not to be charged here
         with PeakMemory(crew.device) as peak, mode_of(model, training=True), _own_generator(recipe, crew):
-            _train(model, data, recipe, crew, run)
+            _train(model, optimiser, data, recipe, crew, run)
         run.peak_bytes = peak.bytes
     if crew.rank == 0:
         run.state = {name: value.detach().to("cpu", copy=True) for name, value in model.state_dict().items()}
@@ -95,9 +96,10 @@ class _Data:
         return normalise(augmented, self.normalisation, self.dtype), self.labels[indices]
 
 
-def _train(model: nn.Module, data: _Data, recipe: Recipe, crew: Crew, run: RankFit) -> None:
-    wrapped, optimiser = crew.wrap(model), _optimiser(model, recipe)
-    n = len(data.labels)
+def _train(
+    model: nn.Module, optimiser: torch.optim.Optimizer, data: _Data, recipe: Recipe, crew: Crew, run: RankFit
+) -> None:
+    wrapped, n = crew.wrap(model), len(data.labels)
     steps = recipe.epochs * _batches_per_epoch(n, recipe)
     step = 0
     for epoch in range(recipe.epochs):

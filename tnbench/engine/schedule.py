@@ -18,7 +18,7 @@ def one_cycle(step: int, steps: int, peak: float) -> float:
     cosine to zero, taken at the middle of each step, so that no step is wasted on a rate of zero.
 
     >>> [round(one_cycle(step, 5, 0.1), 3) for step in range(5)]
-    [0.036, 0.084, 0.081, 0.039, 0.005]
+    [0.036, 0.1, 0.081, 0.039, 0.005]
     """
     done = (step + 0.5) / steps
     if done < WARM_UP:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 
 from tnbench.core.errors import UsageError, nearest
 
 _KINDS = ("auto", "cpu", "cuda")
+_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
+"""Where the drivers of NVIDIA and AMD, and WSL's, show on Linux."""
 
 
 def resolve_device(text: str) -> str:
-    """``cpu``, ``cuda`` or ``cuda:1``; ``auto`` is ``cuda`` where there is a GPU. ``cpu`` is answered without torch.
+    """``cpu``, ``cuda`` or ``cuda:1``; ``auto`` is ``cuda`` where there is a GPU.
 
-    Raises UsageError for an unknown device and for one that this machine lacks.
+    torch is imported only where a driver shows. Raises UsageError for a device that is unknown or not there.
     """
     if text == "cpu":
         return text
@@ -31,6 +35,8 @@ def resolve_device(text: str) -> str:
 
 
 def _gpus() -> int:
+    if not any(map(os.path.exists, _DRIVERS)) and shutil.which("nvidia-smi") is None:
+        return 0  # answered without torch, whose import takes seconds
     import torch
 
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
