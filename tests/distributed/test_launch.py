@@ -90,7 +90,7 @@ def run(tmp_path_factory):
     watch = Watch(set(), threading.Event())
     thread = threading.Thread(target=watch.run)
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)]
-    with pytest.MonkeyPatch.context() as patch, nothing_left_behind():
+    with nothing_left_behind(), pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMP_NUM_THREADS", "1")
         patch.setattr(tempfile, "tempdir", str(temporary))
         thread.start()

@@ -30,7 +30,7 @@ def record(
     notes=(),
     layers=(),
 ):
-    parsed, chosen = Case.parse(case), Settings().changed(settings or {})
+    parsed, chosen = Case.parse(case), Settings(device="cpu").changed(settings or {})
     return Record(
         case=parsed.id,
         key=record_key(parsed, chosen),

@@ -112,7 +112,9 @@ def test_records_say_where_they_come_from(world, run):
     assert log.read_text() == f"running {scratch('x1')}\n"
     used = [world.plugins / f"{name}.py" for name in ("ratio", "digits", "scratch")]
     plugins = " ".join(f"--plugin {file}" for file in used)
-    assert provenance["command"] == (f"tnbench run --case '{scratch('x1')}' --device cpu --tf32 --epochs 3 --timeout 50 {plugins}")
+    assert provenance["command"] == (
+        f"tnbench run --case '{scratch('x1')}' --device cpu --tf32 --epochs 3 --timeout 50 {plugins}"
+    )
 
 
 def test_every_end_is_a_typed_record(world, run):

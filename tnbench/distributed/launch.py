@@ -50,7 +50,7 @@ def launch_ranks(
 
 
 def _run_all(assignment: Assignment, world: int) -> None:
-    with _environment(_loopback_only()), _signal_handlers_kept():
+    with _environment(_variables(assignment.threads)), _signal_handlers_kept():
         try:
             elastic_launch(_config(assignment.folder, world), run_rank)(assignment)
         except ChildFailedError as failed:
@@ -92,14 +92,15 @@ def _cause(failed: ChildFailedError, assignment: Assignment, world: int) -> Exce
     return error
 
 
-def _loopback_only() -> dict[str, str]:
-    """Variables that keep gloo, NCCL and the agent from listening where the network can reach them."""
+def _variables(threads: int) -> dict[str, str]:
+    """What keeps gloo, NCCL and the agent from listening where the network can reach them; threads from the start on."""
     loopback = next(
         name
         for name, addresses in psutil.net_if_addrs().items()
         if any(address.address == "127.0.0.1" for address in addresses)
     )
     return {
+        "OMP_NUM_THREADS": str(threads),
         "GLOO_SOCKET_IFNAME": loopback,
         "NCCL_SOCKET_IFNAME": loopback,
         "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",  # the agent's own store listens on every interface
