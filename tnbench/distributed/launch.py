@@ -93,7 +93,7 @@ def _cause(failed: ChildFailedError, assignment: Assignment, world: int) -> Exce
 
 
 def _variables(threads: int) -> dict[str, str]:
-    """What keeps gloo, NCCL and the agent from listening where the network can reach them; threads from the start on."""
+    """Threads from the start on, and what keeps gloo, NCCL and the agent from listening beyond loopback."""
     loopback = next(
         name
         for name, addresses in psutil.net_if_addrs().items()

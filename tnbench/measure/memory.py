@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import threading
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -17,7 +20,8 @@ class PeakMemory:
 
     On a GPU: the caching allocator's peak of allocated bytes. On a CPU: the process's peak resident set, from the
     kernel's own high-water mark (reset through ``/proc/self/clear_refs``), or where the kernel refuses that, polled
-    every 2 ms; `source` says which. Memory that the process held free already is not counted again on a CPU.
+    every 2 ms; `source` says which. Memory that the process holds free is given back to the kernel first, since
+    its reuse would not show.
     """
 
     def __init__(self, device: torch.device | str) -> None:
@@ -30,6 +34,7 @@ class PeakMemory:
         if self.device.type == "cuda":
             self._meter = _Cuda(self.device)
         else:
+            _give_back_free_memory()
             self._meter = _HighWater() if _HighWater.available() else _Polled()
         self.source = self._meter.source
         return self
@@ -91,6 +96,12 @@ class _Polled:
         self.done.set()
         self.thread.join()
         return max(self.peak, int(self.process.memory_info().rss)) - self.start
+
+
+def _give_back_free_memory() -> None:
+    gc.collect()
+    with suppress(OSError, AttributeError):  # glibc alone has it
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _reset_high_water() -> None:
