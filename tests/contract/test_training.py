@@ -73,7 +73,7 @@ class TrainsEverLonger(Sound):
         self.runs += 1
         model = tools.compress(tools.baseline())
         for _ in range(self.runs):
-            tools.checkpoint(model)
+            tools.evaluate_before(model)
         return model
 
 

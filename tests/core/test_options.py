@@ -5,7 +5,7 @@ import pytest
 
 from tnbench.core.errors import UsageError
 from tnbench.core.grammar import parse_part
-from tnbench.core.options import describe_options, read_options
+from tnbench.core.options import read_options
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,3 @@ def test_errors_name_the_nearest(text, said):
 def test_bare_is_no_name():
     with pytest.raises(UsageError, match="no option is named 'bare'"):
         read("tv[bare=x]", WithBare)
-
-
-def test_descriptions():
-    assert describe_options(None) == {}
-    assert describe_options(WithBare) == {"bare": "()", "width": "1"}

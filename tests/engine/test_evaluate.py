@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from tnbench.core.errors import Diverged
 from tnbench.core.protocols import Normalisation
 from tnbench.engine.evaluate import count_correct, mode_of
 
@@ -32,12 +33,14 @@ def test_counts_every_picture_once(batch_size):
     assert count(Brightest(), pixels, [0, 1, 0, 0, 1], batch_size) == 3
 
 
-def test_a_score_that_is_no_number_is_wrong():
+@pytest.mark.parametrize("score", [torch.nan, torch.inf])
+def test_a_score_that_is_not_finite_is_divergence(score):
     class Lost(nn.Module):
         def forward(self, pictures):
-            return torch.full((len(pictures), 2), torch.nan)
+            return torch.full((len(pictures), 2), score)
 
-    assert count(Lost(), [[9, 1], [1, 9]], [0, 1]) == 0
+    with pytest.raises(Diverged, match="scores are not finite"):
+        count(Lost(), [[9, 1], [1, 9]], [0, 1])
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -1,10 +1,10 @@
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from tnbench.core.protocols import Pixels
-from tnbench.measure.counts import count_macs, count_params, layer_inputs, pixels_of, state_bytes
+from tnbench.measure.counts import count_macs, count_params, pixels_of, state_bytes
 
 LAYERS = [
     (nn.Conv2d(4, 6, 3, stride=(2, 1), padding=1), (4, 9, 10)),
@@ -44,19 +44,6 @@ def test_hooks_are_gone_after_a_forward_pass_that_fails() -> None:
     with pytest.raises(RuntimeError):
         count_macs(model, (4,))
     assert not model[0]._forward_hooks
-
-
-def test_inputs_are_named_in_running_order() -> None:
-    class Backwards(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.second, self.first = nn.Linear(4, 2), nn.Conv2d(1, 4, 3)
-
-        def forward(self, pictures: Tensor) -> Tensor:
-            out: Tensor = self.second(self.first(pictures).mean((2, 3)))
-            return out
-
-    assert list(layer_inputs(Backwards(), (1, 5, 5)).items()) == [("first", (1, 5, 5)), ("second", (4,))]
 
 
 def test_bytes_include_buffers() -> None:

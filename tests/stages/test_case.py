@@ -5,6 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +20,7 @@ from tnbench.core.job import Job
 from tnbench.core.metrics import METRICS
 from tnbench.core.record import Record
 from tnbench.core.settings import Limits, Settings, record_key
+from tnbench.measure.environment import usable_cores
 from tnbench.stages.baseline import run_baseline
 from tnbench.stages.case import run_case
 from tnbench.stages.prepare import numerics
@@ -119,6 +123,47 @@ def test_made_up_labels_leave_accuracy_empty(results: Path) -> None:
 def test_what_makes_no_sense_is_not_applicable(results: Path, baseline: Baseline, case: str, reason: str) -> None:
     with pytest.raises(NotApplicable, match=reason):
         run_case(job_of(results, case, baseline=baseline if "cnn8" in case else None))
+
+
+def test_a_baseline_trained_elsewhere_gives_weights_but_no_times(results: Path, baseline: Baseline) -> None:
+    elsewhere = dataclasses.replace(baseline, provenance={**baseline.provenance, "cpu": "another"})
+    record = run_case(job_of(results, "svd/x4/cnn8/digits/none/single#0", baseline=elsewhere))
+    assert not {"baseline_s", "end_to_end_s"} & record.metrics.keys()
+    assert record.notes == [
+        "the baseline was trained on another device or with another torch, so end_to_end_s is left empty"
+    ]
+
+
+@pytest.mark.parametrize(("threads", "marked"), [(1, False), (usable_cores() + 1, True)])
+def test_more_threads_than_cores_are_marked_without_training_too(
+    results: Path, baseline: Baseline, threads: int, marked: bool
+) -> None:
+    record = run_case(job_of(results, f"svd/x4/cnn8/digits/none/threads:{threads}#0", baseline=baseline))
+    assert record.provenance["forward_threads"] == threads
+    assert record.provenance["oversubscribed"] is marked
+
+
+TELL_AT_THE_CLOCK = """
+import pickle, sys
+import tnbench.stages.decompose as stage
+clock = stage.stopwatch
+def telling(device):
+    print("tensorly" in sys.modules)
+    return clock(device)
+stage.stopwatch = telling
+job = pickle.load(sys.stdin.buffer)
+from tnbench.stages.case import run_case
+print("tensorly" in sys.modules)
+run_case(job)
+"""
+
+
+def test_what_a_solver_imports_is_not_timed(results: Path, baseline: Baseline) -> None:
+    case = "svd[solver=tensorly]/x4/cnn8/digits/none/single#0"
+    job = dataclasses.replace(job_of(results, case), baseline=baseline)
+    command = [sys.executable, "-c", TELL_AT_THE_CLOCK]
+    done = subprocess.run(command, input=pickle.dumps(job), capture_output=True, check=True)
+    assert done.stdout.split() == [b"False", b"True"]
 
 
 def test_divergence_is_named_with_its_epoch(results: Path, baseline: Baseline) -> None:

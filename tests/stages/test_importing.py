@@ -96,6 +96,21 @@ def test_another_architectures_checkpoint_is_refused_and_nothing_written(tmp_pat
     assert not (tmp_path / "results").exists()
 
 
+def test_made_up_labels_take_no_checkpoint(tmp_path: Path) -> None:
+    torch.save({"conv.weight": torch.ones(1)}, tmp_path / "c.th")
+    with pytest.raises(UsageError, match=r"synthetic has made-up labels"):
+        import_baseline(
+            tmp_path / "c.th",
+            model="resnet8",
+            dataset="synthetic",
+            normalisation=None,
+            data_root=tmp_path,
+            results=tmp_path / "results",
+            registry=Registry(),
+        )
+    assert not (tmp_path / "results").exists()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "model", "params", "correct"),

@@ -24,8 +24,8 @@ class RecordingTools(StandInTools):
     ("plugin", "calls", "rescaled", "weight"),
     [
         (none, ["baseline", "compress"], False, 1.0),
-        (finetune, ["baseline", "compress", "checkpoint", "fit"], False, 1.0 + 3 * 0.5),
-        (scratch, ["fresh", "compress", "checkpoint", "fit"], True, 2.0 + 3 * 0.25),
+        (finetune, ["baseline", "compress", "evaluate_before", "fit"], False, 1.0 + 3 * 0.5),
+        (scratch, ["fresh", "compress", "evaluate_before", "fit"], True, 2.0 + 3 * 0.25),
     ],
     ids=["none", "finetune", "scratch"],
 )

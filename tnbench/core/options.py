@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -31,13 +30,6 @@ def read_options(owner: str, schema: type[Any] | None, atom: Atom) -> Any:
             raise UsageError(f"{owner}: {unknown('option', name, [n for n in hints if n != 'bare'])}")
         values[name] = _convert(f"{owner}[{name}={text}]", text, hints[name])
     return schema(**values)
-
-
-def describe_options(schema: type[Any] | None) -> Mapping[str, str]:
-    """Option names with their defaults as text."""
-    if schema is None:
-        return {}
-    return {field.name: str(field.default) for field in dataclasses.fields(schema)}
 
 
 def _names(hints: Mapping[str, Any]) -> str:

@@ -257,7 +257,7 @@ class TrainingTools(Protocol):
     def compress(self, model: nn.Module, *, rescale: bool = False) -> nn.Module:
         """A compressed copy. `rescale` gives each layer's reconstruction the norm of its weight."""
 
-    def checkpoint(self, model: nn.Module) -> None:
+    def evaluate_before(self, model: nn.Module) -> None:
         """Evaluate `model` as the accuracy before training."""
 
     def fit(self, model: nn.Module, *, epochs: int, lr: float) -> Fit:

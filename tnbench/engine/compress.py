@@ -22,6 +22,15 @@ from tnbench.engine.summary import Summary as Summary
 from tnbench.measure.counts import count_params
 
 
+class Swapped(NamedTuple):
+    """A network whose layers were swapped for factors, before it is asked how close those are to the weights."""
+
+    model: nn.Module
+    ranks: Mapping[str, Ranks]
+    factors: Mapping[str, Factors]
+    notes: Mapping[str, str]
+
+
 class Compression(NamedTuple):
     """A compressed copy of a network, and what became of each layer."""
 
@@ -84,6 +93,22 @@ def compress_network(
     Raises NotApplicable where no layer can be compressed, where a weight is not finite, or where method and rank do
     not go together.
     """
+    swapped = swap_layers(model, method, policy, keep=keep, skip=skip, only=only, seed=seed, rescale=rescale)
+    return Compression(swapped.model, summarise(model, swapped, method))
+
+
+def swap_layers(
+    model: nn.Module,
+    method: Bound,
+    policy: Bound,
+    *,
+    keep: Sequence[str],
+    skip: Sequence[str] = (),
+    only: Sequence[str] | None = None,
+    seed: int = 0,
+    rescale: bool = False,
+) -> Swapped:
+    """The work of `compress_network`: choose ranks, factorise, swap. Arguments and errors are the same."""
     check_pair(method, policy)
     layers = compressible_layers(model)
     notes = reasons_to_stay(layers, method.module, keep, skip, only)
@@ -91,18 +116,20 @@ def compress_network(
     if not ranks and method.atom.name != "dense":
         why = "; ".join(f"{name!r}: {note}" for name, note in notes.items()) or "the network has none"
         raise NotApplicable(f"{method.atom} at {policy.atom} compresses no layer ({why})")
-    compressed = copy.deepcopy(model)
-    summaries = []
-    for name, layer in layers.items():
-        error = None
-        if name in ranks:
-            try:
-                factors, error = _factorise(layer, ranks[name], method, seed, rescale)
-            except NotApplicable as refusal:
-                raise NotApplicable(f"layer {name!r}: {refusal}") from None
-            compressed = _replaced(compressed, name, method.module.layer(factors, layer))
-        summaries.append(_summarise(name, layer, method, ranks.get(name, ()), error, notes.get(name, "")))
-    return Compression(compressed, Summary(tuple(summaries), count_params(model), count_params(compressed)))
+    compressed, factors = copy.deepcopy(model), {}
+    for name in ranks:
+        try:
+            factors[name] = _factorise(layers[name], ranks[name], method, seed, rescale)
+        except NotApplicable as refusal:
+            raise NotApplicable(f"layer {name!r}: {refusal}") from None
+        compressed = _replaced(compressed, name, method.module.layer(factors[name], layers[name]))
+    return Swapped(compressed, ranks, factors, notes)
+
+
+def summarise(model: nn.Module, swapped: Swapped, method: Bound) -> Summary:
+    """What became of each layer of `model`, and how far its factors are from its weight."""
+    layers = tuple(_summarise(name, layer, swapped, method) for name, layer in compressible_layers(model).items())
+    return Summary(layers, count_params(model), count_params(swapped.model))
 
 
 def check_pair(method: Bound, policy: Bound) -> None:
@@ -169,15 +196,13 @@ def _useful(method: Bound, candidate: Candidate, ranks: Ranks) -> Ranks:
     return cast(Ranks, useful_ranks(candidate.shape, ranks))
 
 
-def _factorise(layer: nn.Module, ranks: Ranks, method: Bound, seed: int, rescale: bool) -> tuple[Factors, float]:
-    """Factors and their relative Frobenius error."""
+def _factorise(layer: nn.Module, ranks: Ranks, method: Bound, seed: int, rescale: bool) -> Factors:
     weight = _weight(layer)
     factors: Factors = method.module.factorise(weight, ranks, seed=seed, options=method.options)
+    if not rescale:
+        return factors
     norm, reached = weight.double().norm(), method.module.dense(factors).double().norm()
-    if rescale and reached > 0:
-        factors = (*factors[:-1], factors[-1] * (norm / reached).to(weight.dtype))
-    error = torch.dist(weight.double(), method.module.dense(factors).double())
-    return factors, float(error / norm) if norm > 0 else float(error)
+    return (*factors[:-1], factors[-1] * (norm / reached).to(weight.dtype)) if reached > 0 else factors
 
 
 def _replaced(model: nn.Module, name: str, new: nn.Module) -> nn.Module:
@@ -190,10 +215,13 @@ def _replaced(model: nn.Module, name: str, new: nn.Module) -> nn.Module:
     return new if model is old else model
 
 
-def _summarise(
-    name: str, layer: nn.Module, method: Bound, ranks: Ranks, error: float | None, note: str
-) -> LayerSummary:
+def _summarise(name: str, layer: nn.Module, swapped: Swapped, method: Bound) -> LayerSummary:
     weight = _weight(layer)
     kind, shape = "linear" if isinstance(layer, nn.Linear) else "conv", tuple(weight.shape)
-    params = weight.numel() if error is None else method.module.count(shape, ranks)
-    return LayerSummary(name, kind, shape, ranks, weight.numel(), params, error, note, float(weight.double().norm()))
+    ranks, norm = swapped.ranks.get(name, ()), float(weight.double().norm())
+    factors, params, error = swapped.factors.get(name), weight.numel(), None
+    if factors is not None:
+        params = method.module.count(shape, ranks)
+        distance = float(torch.dist(weight.double(), method.module.dense(factors).double()))
+        error = distance / norm if norm > 0 else distance
+    return LayerSummary(name, kind, shape, ranks, weight.numel(), params, error, swapped.notes.get(name, ""), norm)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from tnbench.core.errors import UsageError
+from tnbench.core.errors import Diverged, UsageError
 from tnbench.core.protocols import Normalisation
 
 
@@ -42,15 +42,16 @@ def count_correct(
 ) -> int:
     """How many of `pictures` (N, C, H, W), uint8, get the highest score at their label (N,).
 
-    `model` is on `device` in `dtype` already; it runs in eval mode and its modules' modes are put back. A picture
-    whose scores hold a NaN counts as wrong.
+    `model` is on `device` in `dtype` already; it runs in eval mode and its modules' modes are put back. Raises
+    Diverged where a score is not finite.
     """
     correct = torch.zeros((), dtype=torch.int64, device=device)
     with mode_of(model, training=False), torch.inference_mode():
         for batch, wanted in zip(pictures.split(batch_size), labels.split(batch_size), strict=True):
             scores = model(normalise(batch.to(device), normalisation, dtype))
-            right = (scores.argmax(1) == wanted.to(device)) & ~scores.isnan().any(1)
-            correct += right.sum()
+            if not scores.isfinite().all():
+                raise Diverged("the network's scores are not finite; a lower rate may help")
+            correct += (scores.argmax(1) == wanted.to(device)).sum()
     return int(correct.item())
 
 

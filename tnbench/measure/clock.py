@@ -46,8 +46,16 @@ def time_calls(
     """
     for _ in range(warmup):
         call()
-    timed = _cuda_seconds if torch.device(device).type == "cuda" else _wall_seconds
     synchronise(device)
+    if torch.device(device).type == "cuda":
+        with torch.cuda.device(device):  # whose stream the events are recorded on
+            return _sampled(_cuda_seconds, call, samples, least_s)
+    return _sampled(_wall_seconds, call, samples, least_s)
+
+
+def _sampled(
+    timed: Callable[[Callable[[], object]], float], call: Callable[[], object], samples: int, least_s: float
+) -> list[float]:
     seconds = [timed(call) for _ in range(samples)]
     while sum(seconds) < least_s and len(seconds) < 100 * samples:
         seconds.append(timed(call))

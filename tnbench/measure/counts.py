@@ -44,17 +44,6 @@ def count_macs(model: nn.Module, in_shape: Shape) -> int:
     return total
 
 
-def layer_inputs(model: nn.Module, in_shape: Shape) -> dict[str, Shape]:
-    """Name of each convolution and linear layer -> shape of its input for one picture (batch apart), as they run."""
-    shapes: dict[str, Shape] = {}
-
-    def note(name: str, layer: nn.Module, inp: Tensor, out: Tensor) -> None:
-        shapes.setdefault(name, tuple(inp.shape[1:]))
-
-    _visit_layers(model, in_shape, note)
-    return shapes
-
-
 def pixels_of(layer: nn.Module, in_hw: tuple[int, int]) -> Pixels:
     """Where the factors of a Conv2d run for an input of `in_hw` pixels; (1, 1, 1) for a Linear.
 

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from tnbench.core.errors import UsageError
 from tnbench.core.protocols import Factors, Pixels, Ranks, Shape
 from tnbench.layers import chain
 from tnbench.linalg import with_tensorly
@@ -34,6 +35,10 @@ class Options:
 
     solver: Literal["als", "tensorly"] = "als"
     iters: int = 100
+
+    def __post_init__(self) -> None:
+        if self.iters < 1:
+            raise UsageError(f"method cp: got iters = {self.iters}, wanted a whole number from 1 on")
 
 
 def largest_ranks(shape: Shape) -> Ranks:

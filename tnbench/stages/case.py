@@ -7,13 +7,14 @@ from dataclasses import asdict
 from statistics import median
 from typing import Any
 
+from tnbench.core.baseline import Baseline
 from tnbench.core.job import Job
 from tnbench.core.protocols import Fit
 from tnbench.core.record import Record
 from tnbench.measure.environment import provenance, usable_cores
 from tnbench.stages.baseline import accuracy
 from tnbench.stages.decompose import Decomposition
-from tnbench.stages.measure import measure_forward, measure_size
+from tnbench.stages.measure import Measured, measure_forward, measure_size
 from tnbench.stages.prepare import Prepared, numerics, prepare
 from tnbench.stages.tools import CaseTools, count_test_correct
 
@@ -44,13 +45,18 @@ def run_case(job: Job) -> Record:
         case=job.case.id,
         key=job.key,
         status="ok",
-        metrics={**metrics, **_end_to_end(job, training.module.needs_baseline(training.options), metrics)},
+        metrics={**metrics, **_end_to_end(job, training.module.needs_baseline(training.options), metrics, facts)},
         samples={**forward.samples, **_fit_samples(tools.fits)},
         layers=_layers(tools.decompositions),
-        notes=_notes(job, prepared, tools),
+        notes=_notes(job, prepared, tools, facts),
         settings=job.settings.as_json(),
         limits={"timeout_s": job.limits.timeout_s},
-        provenance={**facts, "oversubscribed": _oversubscribed(tools.fits), "baseline": _baseline_facts(job)},
+        provenance={
+            **facts,
+            "forward_threads": forward.threads,
+            "oversubscribed": _oversubscribed(tools.fits, forward),
+            "baseline": _baseline_facts(job),
+        },
     )
 
 
@@ -85,7 +91,7 @@ def _fit_metrics(fits: list[Fit]) -> dict[str, float]:
         "threads": fits[-1].threads,
     }
     if epochs:
-        found |= {"epoch_s": median(epochs), "train_loss": fits[-1].loss[-1]}
+        found |= {"epoch_s": median(epochs), "train_loss": [loss for fit in fits for loss in fit.loss][-1]}
     slowest = [max(step) for fit in fits for step in zip(*fit.step_s, strict=True)]
     return {**found, "step_ms": 1e3 * median(slowest)} if slowest else found
 
@@ -108,27 +114,40 @@ def _accuracy_before(tools: CaseTools) -> dict[str, float]:
     return {**found, "top1_baseline": stored.metrics["top1"]} if stored and "top1" in stored.metrics else found
 
 
-def _end_to_end(job: Job, needs_baseline: bool, metrics: dict[str, float]) -> dict[str, float]:
+def _end_to_end(job: Job, needs_baseline: bool, metrics: dict[str, float], facts: dict[str, Any]) -> dict[str, float]:
     own = metrics.get("decompose_s", 0.0) + metrics.get("train_s", 0.0)
     if not needs_baseline:
         return {"end_to_end_s": own}
-    if job.baseline is None or job.baseline.imported:
+    if job.baseline is None or _why_no_baseline_time(job.baseline, facts):
         return {}
     trained = job.baseline.metrics["train_s"]
     return {"baseline_s": trained, "end_to_end_s": trained + own}
 
 
-def _notes(job: Job, prepared: Prepared, tools: CaseTools) -> list[str]:
+def _notes(job: Job, prepared: Prepared, tools: CaseTools, facts: dict[str, Any]) -> list[str]:
     notes = list(dict.fromkeys(note for fit in tools.fits for note in fit.notes))
     if not prepared.pictures.meaningful:
         notes.append("labels are made up, so accuracy is left empty")
-    if job.baseline is not None and job.baseline.imported:
-        notes.append("the baseline was imported: what its training took is unknown, so end_to_end_s is left empty")
-    return notes
+    reason = _why_no_baseline_time(job.baseline, facts) if job.baseline else ""
+    return [*notes, f"{reason}, so end_to_end_s is left empty"] if reason else notes
 
 
-def _oversubscribed(fits: list[Fit]) -> bool:
-    return any(fit.processes * fit.threads > usable_cores() for fit in fits)
+def _why_no_baseline_time(baseline: Baseline, facts: dict[str, Any]) -> str:
+    """Why the time of the baseline's training says nothing here; empty if it does."""
+    if baseline.imported:
+        return "the baseline was imported: what its training took is unknown"
+    if _machine(baseline.provenance) != _machine(facts):
+        return "the baseline was trained on another device or with another torch"
+    return ""
+
+
+def _machine(facts: dict[str, Any]) -> tuple[Any, ...]:
+    return facts.get("cpu"), facts.get("gpu"), facts.get("versions", {}).get("torch")
+
+
+def _oversubscribed(fits: list[Fit], forward: Measured) -> bool:
+    """More threads than usable cores, in training or in the timed forward passes."""
+    return max([forward.threads, *(fit.processes * fit.threads for fit in fits)]) > usable_cores()
 
 
 def _baseline_facts(job: Job) -> dict[str, Any] | None:

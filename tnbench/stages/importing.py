@@ -51,6 +51,8 @@ def import_baseline(
     job = Job(case, "", Settings(device=device), Limits(), data_root, results, registry.plugin_files)
     state = read_state(file)
     prepared = prepare(job)
+    if not prepared.pictures.meaningful:
+        raise UsageError(f"checkpoint: {dataset} has made-up labels, on which no checkpoint can be evaluated")
     chosen = prepared.normalisation if normalisation is None else named_normalisation(normalisation)
     baseline = _evaluated(Prepared(job, prepared.plugins, prepared.pictures, chosen), state, file)
     store.append_baseline(baseline)

@@ -23,6 +23,7 @@ class Measured:
 
     metrics: dict[str, float]
     samples: dict[str, list[float]] = field(default_factory=dict)
+    threads: int = 0
 
 
 def measure_size(model: nn.Module, dense: nn.Module, in_shape: tuple[int, ...]) -> Measured:
@@ -48,9 +49,9 @@ def measure_forward(prepared: Prepared, model: nn.Module) -> Measured:
     """
     parallel = prepared.plugins["parallel"]
     if not parallel.module.IN_PROCESS:
-        return _measure_here(prepared, model)
+        return _measure_here(prepared, model, torch.get_num_threads())
     measured: list[Measured] = parallel.module.launch(
-        lambda crew: _measure_here(prepared, model),
+        lambda crew: _measure_here(prepared, model, crew.threads),
         parallel.atom.count,
         parallel.options,
         prepared.job.settings.device,
@@ -59,7 +60,7 @@ def measure_forward(prepared: Prepared, model: nn.Module) -> Measured:
     return measured[0]
 
 
-def _measure_here(prepared: Prepared, model: nn.Module) -> Measured:
+def _measure_here(prepared: Prepared, model: nn.Module, threads: int) -> Measured:
     training = model.training
     model.eval()
     with torch.inference_mode(), PeakMemory(prepared.device) as peak:
@@ -71,7 +72,7 @@ def _measure_here(prepared: Prepared, model: nn.Module) -> Measured:
         "throughput": [THROUGHPUT_BATCH / seconds for seconds in batch],
     }
     metrics = {name: _median(values) for name, values in samples.items()}
-    return Measured({**metrics, "forward_peak_bytes": peak.bytes}, samples)
+    return Measured({**metrics, "forward_peak_bytes": peak.bytes}, samples, threads)
 
 
 def _time_batch(prepared: Prepared, model: nn.Module, size: int) -> list[float]:

@@ -45,7 +45,7 @@ class CaseTools:
         self.decompositions.append(decomposition)
         return decomposition.model
 
-    def checkpoint(self, model: nn.Module) -> None:
+    def evaluate_before(self, model: nn.Module) -> None:
         """Evaluate `model` as it is before training."""
         self.correct_before = count_test_correct(self.prepared, model)
 

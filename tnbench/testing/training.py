@@ -42,8 +42,8 @@ class StandInTools:
         self.compressed.append(copy.deepcopy(model))
         return self.compressed[-1]
 
-    def checkpoint(self, model: nn.Module) -> None:
-        self.calls.append("checkpoint")
+    def evaluate_before(self, model: nn.Module) -> None:
+        self.calls.append("evaluate_before")
 
     def fit(self, model: nn.Module, *, epochs: int, lr: float) -> Fit:
         self.calls.append("fit")

@@ -24,6 +24,6 @@ def run(tools: TrainingTools, options: Any) -> nn.Module:
     factors as ordinary layers. The dense network goes through the same epochs, so a drop is the decomposition's.
     """
     model = tools.compress(tools.baseline())
-    tools.checkpoint(model)
+    tools.evaluate_before(model)
     tools.fit(model, epochs=tools.settings.epochs, lr=tools.settings.lr)
     return model

@@ -25,6 +25,6 @@ def run(tools: TrainingTools, options: Any) -> nn.Module:
     the dense network was initialised (He et al. 2015, arXiv:1502.01852).
     """
     model = tools.compress(tools.fresh(), rescale=True)
-    tools.checkpoint(model)
+    tools.evaluate_before(model)
     tools.fit(model, epochs=tools.settings.epochs, lr=tools.settings.baseline_lr)
     return model
