@@ -58,6 +58,15 @@ def test_the_bar_shows_case_count_and_time_left() -> None:
     assert "\x1b[" in text
 
 
+def test_the_bar_shows_the_options_of_a_running_case() -> None:
+    out, written = console(force_terminal=True)
+    bar = Bar(out)
+    bar.planned(SimpleNamespace(name="small", entries=[], baselines=[]))
+    bar.started("cp[solver=als]/x4/cnn8/digits/none/single#0", 0, 1, None)
+    bar.closed()
+    assert "cp[solver=als]/x4" in written.getvalue()
+
+
 def test_the_listener_suits_where_the_output_goes() -> None:
     file, _ = console()
     terminal, _ = console(force_terminal=True)

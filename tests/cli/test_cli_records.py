@@ -12,6 +12,7 @@ import pytest
 from cli_records import a_record
 from typer.testing import Result
 
+from tnbench.core.baseline import Baseline
 from tnbench.store.records import Store
 
 Tnb = Callable[..., Result]
@@ -118,9 +119,25 @@ def test_drop_refuses(tnb: Tnb, tmp_path: Path, select: str, reason: str, messag
     assert len(Store(tmp_path / "results").records()) == 3
 
 
-def test_drop_needs_both_options(tnb: Tnb) -> None:
+def test_drop_needs_a_reason_and_one_of_its_two_choices(tnb: Tnb) -> None:
     assert tnb("drop", "--select", "method=cp").exit_code == 2
-    assert tnb("drop", "--reason", "why").exit_code == 2
+    for choice in ((), ("--select", "method=cp", "--baseline", "cnn8/digits")):
+        refused = tnb("drop", "--reason", "why", *choice)
+        assert refused.exit_code == 2
+        assert "drop: wanted either --select, which takes back records, or --baseline" in refused.stderr
+
+
+def test_drop_takes_back_the_baselines_of_a_model(tnb: Tnb, stored: Store) -> None:
+    refused = tnb("drop", "--baseline", "cnn8/digits", "--reason", "why")
+    assert refused.stderr == "tnbench: --baseline: no baseline in results is of 'cnn8/digits'; there is none\n"
+    for model in ("cnn8", "resnet20"):
+        stored.append_baseline(Baseline(model, "digits", None, "", "d" * 64, "imported", "data"))
+    refused = tnb("drop", "--baseline", "cnn8", "--reason", "why")
+    assert "is of 'cnn8'; there are: cnn8/digits, resnet20/digits" in refused.stderr
+    dropped = tnb("drop", "--baseline", "cnn8/digits", "--reason", "imported by mistake")
+    assert (dropped.exit_code, dropped.stdout) == (0, "1 baseline taken back\n")
+    assert [baseline.model for baseline in stored.baselines()] == ["resnet20"]
+    assert len(stored.records()) == 3
 
 
 # ----------------------------------------------------------------------------------------------------- export

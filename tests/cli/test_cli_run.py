@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,9 +12,11 @@ import pytest
 from cli_records import a_record
 from typer.testing import Result
 
-from tnbench.cli.run import exit_code
+from tnbench.cli.run import exit_code, print_summary
+from tnbench.cli.terminal import stdout
 from tnbench.core.record import STATUSES
 from tnbench.store.records import Store
+from tnbench.sweep.runner import Outcome
 
 Tnb = Callable[..., Result]
 
@@ -35,6 +38,12 @@ parallel = "single"
 seeds = 1
 """
 
+EXCLUDE = """
+[[exclude]]
+select = "model=cnn8"
+reason = "left out"
+"""
+
 BREAKS = '''"""Always breaks."""
 KIND = "method"
 VERSION = 1
@@ -48,8 +57,11 @@ def largest_ranks(shape):
     return (min(shape[:2]),)
 
 
-def count(shape, ranks):
+def count(*arguments, **options):
     raise RuntimeError("this method breaks")
+
+
+macs = factorise = dense = layer = count
 '''
 
 INLINE = ("--executor", "inline")
@@ -91,8 +103,41 @@ def test_the_recorded_command_asks_for_the_same_record(tnb: Tnb, small: str, tmp
     _, verb, *arguments = shlex.split(record.provenance["command"])
     assert verb == "run"
     [row] = json.loads(tnb("plan", *arguments, "--json").stdout)
-    assert (row["key"], row["action"]) == (record.key, "done")
+    assert (row["key"], row["action"], row["summary"]) == (record.key, "run", "--fresh runs everything again")
     assert tnb("show", record.case, "--log").exit_code == 0
+
+
+def test_what_the_time_ended_is_told_from_what_it_left(capsys: pytest.CaptureFixture[str]) -> None:
+    records = [a_record("dense/full/cnn8/digits/none/single#0", "interrupted", "by --max-time")]
+    print_summary(Outcome(records, left=2, cut=("baseline cnn8 on digits#0",)), stdout())
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        "baseline cnn8 on digits#0 was ended by --max-time; nothing of it is kept, and the next run begins it anew",
+        "2 cases left for want of time; the same command goes on there",
+    ]
+
+
+def test_run_and_plan_and_report_say_once_which_lines_are_lost(tnb: Tnb, small: str, stored: Store) -> None:
+    [segment] = (stored.root / "segments").glob("*.jsonl")
+    segment.write_bytes(segment.read_bytes() + b'{"kind": "rec')
+    damaged = f"results/segments/{segment.name}, line 4 is torn"
+    (stored.root.parent / "skips.toml").write_text(SUITE + EXCLUDE)
+    for arguments in (("run", "--suite", "skips.toml"), ("plan",), ("report",)):
+        done = tnb(*arguments)
+        assert (done.exit_code, done.stderr.count(damaged), done.stderr.count("\n")) == (0, 1, 1)
+
+
+def test_report_of_a_suite_shows_what_it_skips_as_run_does(tnb: Tnb, tmp_path: Path) -> None:
+    (tmp_path / "skips.toml").write_text(SUITE + EXCLUDE)
+    case = "svd/x2/cnn8/digits/finetune/single"
+    Store(tmp_path / "results").append(a_record(f"{case}#0"))
+    Store(tmp_path / "results").append(a_record(f"{case}#1"))
+    assert tnb("report", "--suite", "skips.toml").exit_code == 0
+    with (tmp_path / "reports/skips/records.csv").open() as file:
+        rows = [(row["method"], row["seed"], row["status"], row["reason"]) for row in csv.DictReader(file)]
+    skipped = [(method, "0", "skipped", "left out") for method in ("dense", "svd")]
+    assert sorted(rows) == sorted([*skipped, ("svd", "1", "ok", "")])
+    tnb("report", "--suite", "skips.toml", "--select", "method=svd", "--case", f"{case}#1")
+    assert "left out" not in (tmp_path / "reports/skips/records.csv").read_text()
 
 
 def test_a_rank_out_of_reach_is_skipped_and_no_fault(tnb: Tnb) -> None:

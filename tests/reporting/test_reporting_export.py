@@ -2,9 +2,12 @@ import csv
 import io
 import json
 
+import pandas as pd
 from reporting_factory import measured, record, scaling, sweep, troubled
 
+from tnbench.core.metrics import METRICS
 from tnbench.reporting.export import to_csv, to_json
+from tnbench.reporting.table import tidy
 
 GOLDEN_HEADER = (
     "method,rank,model,dataset,training,parallel,seed,status,reason,case,key,"
@@ -57,6 +60,16 @@ def test_both_say_the_same():
 def test_json_is_strict_even_with_odd_numbers():
     records = [measured("tt/x4/cnn8/digits/none/single#0", metrics={"train_loss": float("inf")})]
     assert json.loads(to_json(records), parse_constant=lambda name: 1 / 0)[0]["train_loss"] is None
+
+
+def test_the_csv_is_the_tidy_table():
+    records = [*sweep(seeds=1), *scaling(), *troubled()]
+    frame, again = tidy(records), pd.read_csv(io.StringIO(to_csv(records)))
+    assert list(again.columns) == list(frame.columns)
+    for name in METRICS:
+        pd.testing.assert_series_equal(again[name].astype(float), frame[name], rtol=0)
+    assert again["params"].dtype == float
+    assert "40000," in to_csv(records)
 
 
 def test_truth_values_read_alike_in_both():

@@ -10,6 +10,7 @@ from reporting_factory import measured, record, scaling, sweep, troubled
 from tnbench.reporting import page as page_module
 from tnbench.reporting.page import write_page
 
+TAIL = "cnn8/digits/finetune/single"
 VOID = {"meta", "link", "br", "img", "input", "wbr", "hr"}
 
 
@@ -50,6 +51,10 @@ SETS = {
     "scaling": scaling,
     "no accuracy": lambda: [measured(f"tt/x{rank}/cnn8/synthetic/none/single#0", compression=rank) for rank in (2, 4)],
     "one": lambda: sweep(seeds=1)[:1],
+    "counts of zero": lambda: [
+        measured(f"tt/x{rank}/{TAIL}#0", top1=90.0, compression=rank, metrics={"macs": 0}) for rank in (2, 4)
+    ],
+    "one count of zero": lambda: [*sweep(seeds=1, ranks=(2,)), measured(f"tt/x9/{TAIL}#0", metrics={"macs": 0})],
     "bare": lambda: [record("tt/x4/cnn8/digits/none/single#0")],
     "failures": troubled,
     "nothing": list,
@@ -109,6 +114,12 @@ def test_figures_are_per_model_and_dataset(pages):
     assert pages["two models"].count('<figure><svg role="img"') == 6
     assert pages["quick"].count('<figure><svg role="img"') == 3
     assert pages["no accuracy"].count('<figure><svg role="img"') == 2
+
+
+def test_a_count_of_zero_costs_no_more_than_its_axis(pages):
+    assert pages["counts of zero"].count('<figure><svg role="img"') == 2
+    assert pages["one count of zero"].count('<figure><svg role="img"') == 3
+    assert 'data-column="macs"' not in pages["counts of zero"]
 
 
 def test_slowdowns_are_shown(pages):

@@ -1,14 +1,18 @@
 import doctest
+import math
 from itertools import pairwise
 
 import pytest
+from matplotlib.figure import Figure
 from reporting_factory import measured, record, scaling, spread, sweep, troubled
+from scipy import special
 
 from tnbench.measure import statistics
 from tnbench.measure.statistics import mean_interval
 from tnbench.reporting import formatting
 from tnbench.reporting.context import titles
 from tnbench.reporting.figures import axes, labels
+from tnbench.reporting.figures.curves import estimate
 from tnbench.reporting.points import by_context, curves, make_points
 from tnbench.reporting.rows import make_rows
 from tnbench.reporting.scaling import make_scalings
@@ -47,11 +51,55 @@ def test_a_seed_measured_twice_counts_once():
     assert (point.over_seeds("top1").n, point.over_seeds("top1").value) == (1, 98.0)
 
 
-def test_latency_is_the_median_of_all_seeds_samples():
-    records = [measured(f"tt/x4/{TAIL}#{seed}") for seed in (0, 1)]
-    records[0].samples["forward_ms"] = [1.0, 2.0, 3.0]
-    records[1].samples["forward_ms"] = [4.0, 5.0, 6.0]
-    assert points_of(records)[0].timing("forward_ms") == (3.5, 1.0, 6.0, 6)
+def test_a_failure_never_replaces_what_was_measured():
+    ok, failed = measured(f"tt/x4/{TAIL}#0", top1=98.0), record(f"tt/x4/{TAIL}#0", status="failed", reason="broken")
+    for records in ([ok, failed], [failed, ok]):
+        (point,) = points_of(records)
+        assert point.mean("top1") == 98.0
+
+
+@pytest.mark.parametrize(
+    "elsewhere",
+    [
+        {"device_model": "Another CPU"},
+        {"torch": "2.11.0"},
+        {"data": "another split"},
+        {"baseline": "c" * 64},
+        {"plugins": {"model": {"name": "cnn8", "version": 2}}},
+    ],
+)
+def test_a_failure_elsewhere_stands_beside(elsewhere):
+    here = measured(f"tt/x4/{TAIL}#0", top1=98.0)
+    there = record(f"tt/x4/{TAIL}#0", status="failed", identity=elsewhere)
+    found = {point.mean("top1"): point.context for point in points_of([here, there])}
+    assert set(found) == {98.0, None}
+    assert found[98.0] != found[None]
+
+
+def test_a_case_that_the_plan_skipped_stands_with_the_ok_ones():
+    skipped = record(
+        f"tt/x9/{TAIL}#0", status="skipped", reason="no layer can be that small", provenance={"identity": {}}
+    )
+    assert len(by_context(points_of([measured(f"tt/x4/{TAIL}#0", top1=98.0), skipped]))) == 1
+
+
+def timed(*launches):
+    """One point with one launch per list of samples."""
+    records = [measured(f"tt/x4/{TAIL}#{seed}") for seed in range(len(launches))]
+    for row, samples in zip(records, launches, strict=True):
+        row.samples["forward_ms"] = list(samples)
+    return points_of(records)[0].timing("forward_ms")
+
+
+def test_a_time_over_launches_counts_each_launch_once():
+    found = timed([1.0, 2.0, 3.0] * 9, [8.0] * 30, [4.0] * 500)
+    spread_ = special.stdtrit(2, 0.975) * math.log(2) / math.sqrt(3)
+    assert found == pytest.approx((4.0, 4.0 * math.exp(-spread_), 4.0 * math.exp(spread_), 3))
+
+
+def test_the_only_launch_has_the_interval_of_its_samples():
+    assert timed([5.0, 1.0, 3.0, 2.0, 4.0, 6.0]) == (3.5, 1.0, 6.0, 1)
+    assert timed([3.0, 1.0, 2.0]) == (2.0, None, None, 1)
 
 
 @pytest.mark.parametrize(
@@ -159,24 +207,70 @@ def test_a_one_core_case_alone_is_no_speedup():
     assert make_scalings(points_of(scaling()[:1])) == []
 
 
-def test_speedups_over_seeds_pool_the_steps_of_seeds_that_both_have():
-    tail = "resnet20/cifar10/finetune"
-    records = [
+def launched(one_core, two_threads):
+    """Records with 20 equal steps each; one launch per number, by seed."""
+    return [
         record(
-            f"tt/x4/{tail}/{parallel}#{seed}",
+            f"tt/x4/resnet20/cifar10/finetune/threads:{threads}#{seed}",
             metrics={"processes": 1, "threads": threads},
-            samples={"step_ms": [steps]},
+            samples={"step_ms": [[milliseconds] * 20]},
         )
-        for parallel, threads, seed, steps in (
-            ("threads:1", 1, 0, [8.0] * 6),
-            ("threads:1", 1, 1, [12.0] * 6),
-            ("threads:2", 2, 0, [5.0] * 6),
-            ("threads:2", 2, 1, [5.0] * 6),
-            ("threads:2", 2, 2, [500.0] * 60),
-        )
+        for threads, launches in ((1, one_core), (2, two_threads))
+        for seed, milliseconds in enumerate(launches)
     ]
-    two = make_scalings(points_of(records))[-1]
-    assert (two.parallel, two.speedup.value, two.speedup.n) == ("threads:2", 2.0, 12)
+
+
+def speed_of(records):
+    return make_scalings(points_of(records))[-1]
+
+
+def test_speedups_are_paired_by_seed_and_every_launch_counts_once():
+    speedup = speed_of(launched((8.0, 18.0), (4.0, 2.0, 500.0))).speedup
+    half = special.stdtrit(1, 0.975) * math.log(9 / 2) / 2
+    assert speedup == pytest.approx((math.sqrt(18), math.sqrt(18) * math.exp(-half), math.sqrt(18) * math.exp(half), 2))
+
+
+def test_launches_that_disagree_settle_nothing_however_many_steps_they_have():
+    found = speed_of(launched((10.0, 10.0, 10.0), (9.0, 11.0, 13.0)))
+    assert (found.speedup.slower, found.speedup.undecided) == (False, True)
+    (said,) = (str(sentence.striptags()) for sentence in speed_sentences([found]))
+    assert said.endswith(", n = 3) the speed of one core, which may be no difference.")
+
+
+def test_one_launch_speaks_for_itself_alone():
+    records = launched((10.0,), (12.0,))
+    found, row = speed_of(records), make_rows(records)[-1]
+    assert found.speedup == (row["speedup"], row["speedup_low"], row["speedup_high"], 1)
+    (said,) = (str(sentence.striptags()) for sentence in speed_sentences([found]))
+    assert said.endswith("0.833× (0.833 to 0.833 within one launch) the speed of one core: slower.")
+
+
+def test_the_one_core_case_is_once_as_fast_as_itself():
+    base = make_scalings(points_of(launched((10.0, 11.0), (5.0, 6.0))))[0]
+    assert base.speedup == (1.0, None, None, 2)
+
+
+def test_steps_that_took_no_time_have_no_ratio():
+    assert make_rows(launched((10.0,), (0.0,)))[-1]["speedup"] is None
+
+
+def y_limits(values, ends, most=100.0):
+    drawn = Figure().subplots()
+    axes.scale_y(drawn, values, ends, most=most)
+    return drawn.get_ylim()
+
+
+def test_the_axis_holds_moderate_intervals_and_cuts_absurd_ones():
+    bottom, top = y_limits([92.0, 92.5, 93.0], [90.0, 95.0])
+    assert bottom < 89.8
+    assert top > 95.2
+    assert y_limits([92.0, 92.5, 93.0], [50.0])[0] > 80.0
+    assert y_limits([98.0, 99.5], [96.0, 104.0])[1] < 100.5
+
+
+def test_no_interval_passes_what_is_possible():
+    records = [measured(f"tt/x4/{TAIL}#{seed}", top1=top1) for seed, top1 in enumerate((97.0, 99.9))]
+    assert estimate(points_of(records)[0], axes.TOP1).high == 100.0
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,8 @@ def test_speedups_are_told_as_they_are():
     text = shown(scaling())
     assert "0.640×" in text
     assert "0.52" in text
+    assert "resnet20  threads:2" in text
+    assert "n = 1: the interval is within one launch" in text
     assert text.index("ddp:2") < text.index("Speed of a training step")
 
 
@@ -75,7 +77,7 @@ def test_a_case_that_ended_early_stands_with_those_it_was_run_with():
     imported = {"baseline": {"digest": "c" * 64, "origin": "imported", "source": "r20.th"}}
     records = [
         measured(f"tt/x2/{TAIL}#0", top1=98.0, provenance=imported),
-        record(f"tt/x4/{TAIL}#0", status="failed", reason="broken"),
+        record(f"tt/x4/{TAIL}#0", status="failed", reason="broken", identity={"baseline": "c" * 64}),
     ]
     assert shown(records).count("cnn8 on digits, finetune") == 1
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from tnbench.core.errors import UsageError
 from tnbench.core.registry import Registry
-from tnbench.stages.importing import check_keys, import_baseline, read_state
+from tnbench.stages.importing import check_finite, check_keys, import_baseline, read_state
 from tnbench.store.records import Store
 
 
@@ -42,6 +42,7 @@ def test_safetensors_are_read(tmp_path: Path, state: dict[str, torch.Tensor]) ->
         (None, r"no file .*c\.th; give the path of a"),
         (b"not a checkpoint", r"c\.th cannot be read as weights"),
         (b"", r"c\.th cannot be read as weights"),
+        (b"hi", r"c\.th cannot be read as weights \(KeyError\); wanted a state dict, saved by"),
         ([1, 2], r"got list, wanted a mapping of names to tensors"),
         ({"epoch": 3}, r"got a mapping with the keys \['epoch'\], wanted"),
     ],
@@ -79,6 +80,11 @@ def test_the_first_mismatching_keys_are_named() -> None:
         "checkpoint c.th is no m: missing: 1.bias; not wanted: more; of another shape: 0.weight is (4, 2), not (3, 2); "
         "check --model and --dataset"
     )
+
+
+def test_weights_that_are_not_finite_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"c\.th: b is not finite; its training diverged"):
+        check_finite({"a": torch.ones(2), "b": torch.tensor([1.0, torch.nan])}, Path("c.th"))
 
 
 def test_another_architectures_checkpoint_is_refused_and_nothing_written(tmp_path: Path) -> None:

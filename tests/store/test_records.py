@@ -10,14 +10,15 @@ from hypothesis import strategies as st
 
 from tnbench.core.baseline import Baseline
 from tnbench.core.errors import TnbenchError, UsageError
-from tnbench.core.record import SCHEMA, Record
+from tnbench.core.record import BAD_STATUSES, SCHEMA, Record
 from tnbench.store.records import Store, _parse
 
 CASE = "svd/x4/cnn8/digits/finetune/single#0"
 
 
-def make(status="ok", key="k", device="A", torch="2", **more):
-    identity = {"device_model": device, "torch": torch}
+def make(status="ok", key="k", device="A", torch="2", data="d1", version=1, **more):
+    plugins = {"method": {"name": "svd", "version": version, "source": "s"}}
+    identity = {"device_model": device, "torch": torch, "data": data, "plugins": plugins}
     return Record(CASE, key, status, provenance={"identity": identity}, **more)
 
 
@@ -69,9 +70,9 @@ def test_the_newest_record_of_an_identity_counts_across_segments(tmp_path):
 
 def test_records_from_elsewhere_stand_beside(tmp_path):
     store = Store(tmp_path)
-    for record in (make(device="A"), make(device="B"), make(torch="3")):
+    for record in (make(device="A"), make(device="B"), make(torch="3"), make(data="d2"), make(version=2)):
         store.append(record)
-    assert len(store.records()) == 3
+    assert len(store.records()) == 5
 
 
 def test_an_interrupted_run_hides_no_record(tmp_path):
@@ -80,6 +81,34 @@ def test_an_interrupted_run_hides_no_record(tmp_path):
     store.append(make("ok"))
     store.append(make("interrupted"))
     assert [(record.key, record.status) for record in store.records()] == [("other", "interrupted"), ("k", "ok")]
+
+
+@pytest.mark.parametrize("bad", BAD_STATUSES)
+def test_a_bad_end_hides_no_good_record_but_a_skip_and_another_bad_end(tmp_path, bad):
+    store = Store(tmp_path)
+    for key, earlier in (("good", "ok"), ("skip", "skipped"), ("bad", "oom"), ("cut", "interrupted")):
+        store.append(make(earlier, key=key))
+        store.append(make(bad, key=key))
+    assert {record.key: record.status for record in store.records()} == {
+        "good": "ok",
+        "skip": bad,
+        "bad": bad,
+        "cut": bad,
+    }
+    store.append(make("ok", key="good", reason="newer"))
+    assert store.records()[-1].reason == "newer"
+
+
+def test_taking_baselines_back_is_a_further_line(tmp_path):
+    store = Store(tmp_path)
+    for model, origin in (("cnn8", "trained"), ("cnn8", "imported"), ("resnet20", "trained")):
+        store.append_baseline(Baseline(model, "digits", 0, "b", "d" * 64, origin, "data"))
+    assert store.drop_baselines("cnn8", "cifar10", "none there") == 0
+    assert store.drop_baselines("cnn8", "digits", "imported by mistake") == 2
+    assert [baseline.model for baseline in Store(tmp_path).baselines()] == ["resnet20"]
+    assert [line.value["reason"] for line in store.drops()] == ["imported by mistake"]
+    with pytest.raises(UsageError, match="drop: got no reason"):
+        store.drop_baselines("resnet20", "digits", "")
 
 
 def test_taking_back_is_a_further_line(tmp_path):

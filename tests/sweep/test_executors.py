@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from tnbench.core.errors import UsageError
+from tnbench.sweep.executors import local
 from tnbench.sweep.executors.inline import InlineExecutor
 from tnbench.sweep.executors.local import LocalExecutor
 
@@ -106,6 +107,35 @@ def test_worker_killed_between_calls_costs_no_call(worker, log):
     second = worker.execute(calls.give_pid, log=log, timeout_s=LONG)
     assert second.status == "ok"
     assert second.value != first
+
+
+def test_worker_found_dead_only_when_the_call_is_sent_costs_no_call(log):
+    executor = LocalExecutor()
+    first = executor.execute(calls.give_pid, log=log, timeout_s=LONG).value
+    process = executor._worker.process
+    os.kill(first, signal.SIGKILL)
+    process.join()
+    looks, is_alive = iter([True]), process.is_alive
+    process.is_alive = lambda: next(looks, False) or is_alive()
+    second = executor.execute(calls.give_pid, log=log, timeout_s=LONG)
+    executor.close()
+    assert (second.status, next(looks, None)) == ("ok", None)
+    assert second.value != first
+
+
+def test_worker_that_dies_again_before_it_takes_the_call_is_crashed(log, monkeypatch):
+    starts = []
+    start = local._start
+
+    def start_dead():
+        worker = start()
+        starts.append(worker)
+        worker.process.kill()
+        return worker
+
+    monkeypatch.setattr(local, "_start", start_dead)
+    assert LocalExecutor().execute(calls.give_pid, log=log, timeout_s=LONG).status == "crashed"
+    assert len(starts) == 2
 
 
 @pytest.mark.parametrize(

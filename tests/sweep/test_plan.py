@@ -8,7 +8,7 @@ from sweep_plugins import write_plugin
 
 from tnbench.core.baseline import Baseline
 from tnbench.core.errors import UsageError
-from tnbench.core.record import Record
+from tnbench.core.record import BAD_STATUSES, Record
 from tnbench.core.settings import Limits, Settings, baseline_key, record_key
 from tnbench.store.checkpoints import checkpoint_path
 from tnbench.sweep import device as device_module
@@ -267,6 +267,14 @@ def test_an_interrupted_run_never_stands_nor_hides(ran, entry):
     ran("ok")
     ran("interrupted", fresh=True)
     assert entry().action == "done"
+
+
+@pytest.mark.parametrize("status", BAD_STATUSES)
+def test_a_good_record_stands_although_it_ended_badly_since(ran, entry, status):
+    ran("ok")
+    ran(status, fresh=True)
+    assert (entry().action, entry().why) == ("done", "ok")
+    assert entry(rerun=(status,)).action == "done"
 
 
 def test_fresh_runs_all_again(ran, entry):

@@ -8,9 +8,13 @@ import fake_stages
 import psutil
 import pytest
 
+from tnbench.core.case import Case
 from tnbench.core.errors import UsageError
+from tnbench.core.job import Job
 from tnbench.core.record import Record
+from tnbench.core.settings import Limits, Settings
 from tnbench.store.checkpoints import checkpoint_path
+from tnbench.sweep.command import reproducing_command
 from tnbench.sweep.executors import Result
 from tnbench.sweep.executors.inline import InlineExecutor
 from tnbench.sweep.executors.local import LocalExecutor
@@ -113,8 +117,15 @@ def test_records_say_where_they_come_from(world, run):
     used = [world.plugins / f"{name}.py" for name in ("ratio", "digits", "scratch")]
     plugins = " ".join(f"--plugin {file}" for file in used)
     assert provenance["command"] == (
-        f"tnbench run --case '{scratch('x1')}' --device cpu --tf32 --epochs 3 --timeout 50 {plugins}"
+        f"tnbench run --case '{scratch('x1')}' --device cpu --tf32 --epochs 3 --timeout 50"
+        f" --data-root {world.data} --results {world.results} {plugins} --fresh"
     )
+
+
+def test_the_command_leaves_the_default_folders_out(world):
+    job = Job(Case.parse(scratch("x1")), "k", Settings(), Limits(), Request.data_root, Request.results)
+    command = reproducing_command(job, world.registry())
+    assert [word for word in command.split() if word.startswith("--")] == ["--case", *["--plugin"] * 3, "--fresh"]
 
 
 def test_every_end_is_a_typed_record(world, run):
@@ -225,7 +236,7 @@ def test_the_longest_alike_tells_of_a_case_that_never_ran(run):
 
 def test_a_case_of_unknown_length_is_started_and_ended_in_time(world, run):
     outcome = run(scratch("x5"), scratch("x1"), max_time_s=0.5)
-    assert outcome.left == 2
+    assert (outcome.left, outcome.cut) == (2, (scratch("x5"),))
     assert not outcome.interrupted
     (record,) = outcome.records
     assert record.status == "interrupted"
@@ -241,6 +252,7 @@ def test_a_limit_below_the_time_left_is_a_timeout(run):
 def test_cases_of_a_baseline_without_time_are_left(world, run):
     outcome = run(finetune("x1", 8), finetune("x9", 8), max_time_s=0.5)
     assert (outcome.left, outcome.records) == (2, [])
+    assert outcome.cut == ("baseline cnn8 on digits#8",)
 
 
 def test_executions_get_the_limit_or_the_time_left(run):
@@ -249,6 +261,67 @@ def test_executions_get_the_limit_or_the_time_left(run):
     run(scratch("x9"), executor=executor, timeout_s=10.0, max_time_s=4.0)
     assert executor.limits[0] == 10.0
     assert 3.0 < executor.limits[1] <= 4.0
+
+
+# ------------------------------------------------------------------------------------- several on one results folder
+
+
+class Meanwhile(InlineExecutor):
+    """Before its first call, `another` run records what it likes."""
+
+    def __init__(self, another):
+        self.another, self.calls = another, 0
+
+    def execute(self, call, *, log, timeout_s):
+        self.calls += 1
+        if self.calls == 1:
+            self.another()
+        return super().execute(call, log=log, timeout_s=timeout_s)
+
+
+def keep_weights(world):
+    path = checkpoint_path(world.results, "f" * 64)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"weights")
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_what_another_run_recorded_meanwhile_is_taken_as_done(world, run, listener, fresh):
+    cases = [scratch(rank) for rank in ("x1", "x3", "x9")]
+    run(*cases)
+    more = {"fresh": fresh, "overrides": {"epochs": 1 if fresh else 2}}
+    executor = Meanwhile(lambda: run(*cases[1:], **more))
+    outcome = run(*cases, executor=executor, **more)
+    assert executor.calls == 1
+    assert [record.status for record in outcome.records] == ["ok", "failed", "ok"]
+    assert listener.heard[-3:] == [("finished", cases[1], "failed"), ("finished", cases[2], "ok"), ("closed",)]
+    assert len(world.store().record_lines()) == 6
+
+
+def test_a_record_of_other_settings_or_an_interrupted_one_is_not_taken(world, run):
+    executor = Meanwhile(lambda: (run(scratch("x9"), overrides={"epochs": 2}), run(scratch("x5"), max_time_s=0.1)))
+    run(scratch("x1"), scratch("x9"), scratch("x5"), executor=executor, timeout_s=0.3)
+    assert executor.calls == 3
+
+
+def test_a_baseline_that_another_run_trained_meanwhile_serves(world, run):
+    keep_weights(world)
+    outcome = run(scratch("x1"), finetune("x9"), executor=Meanwhile(lambda: run(finetune("x1"))))
+    assert [record.status for record in outcome.records] == ["ok", "ok"]
+    assert outcome.records[1].notes == ["from ffff"]
+    assert trained_seeds(world) == ["0"]
+
+
+def test_a_baseline_without_its_checkpoint_is_trained_all_the_same(world, run):
+    run(scratch("x1"), finetune("x9"), executor=Meanwhile(lambda: run(finetune("x1"))))
+    assert trained_seeds(world) == ["0", "0"]
+
+
+def test_a_case_that_another_run_recorded_while_its_baseline_was_trained_is_taken(world, run):
+    keep_weights(world)
+    executor = Meanwhile(lambda: run(finetune("x1")))
+    run(finetune("x1"), executor=executor)
+    assert executor.calls == 1
 
 
 # ------------------------------------------------------------------------------------------------------ safety

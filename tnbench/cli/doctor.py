@@ -12,6 +12,7 @@ import typer
 from tnbench.cli.data import state
 from tnbench.cli.options import DATA_ROOT, RESULTS, DataRoot, Plugins, Results
 from tnbench.cli.terminal import counted, stdout
+from tnbench.core.conformance import check_complete
 from tnbench.core.errors import PluginError
 from tnbench.core.registry import KINDS, Listing, Registry
 
@@ -64,7 +65,7 @@ def _plugins(registry: Registry) -> Iterator[Finding]:
 
 def _problem(listing: Listing, registry: Registry) -> str:
     try:
-        registry.load(listing)
+        check_complete(listing, registry.load(listing))
     except PluginError as error:
         return str(error)
     return ""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from tnbench.cli.damage import warn_of_damage
 from tnbench.cli.options import DATA_ROOT, RESULTS, AsJson, Asked, DataRoot, Plugins, Results
 from tnbench.cli.request import to_request
 from tnbench.cli.taking import taking
@@ -31,8 +32,9 @@ def plan(
     from tnbench.store.records import Store
     from tnbench.sweep.plan import make_plan
 
-    request = to_request(asked, data_root=data_root, results=results)
-    made = make_plan(request, Registry(plugin or ()), Store(results))
+    request, store = to_request(asked, data_root=data_root, results=results), Store(results)
+    made = make_plan(request, Registry(plugin or ()), store)
+    warn_of_damage(store)
     if as_json:
         print_json(_rows(made))
     else:

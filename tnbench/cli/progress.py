@@ -86,7 +86,7 @@ class Bar(Lines):
             BarColumn(24),
             MofNCompleteColumn(),
             TextColumn("{task.fields[left]}"),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
         )
         self._progress = Progress(*columns, console=console, transient=True)
         self._task = self._progress.add_task("", total=None, left="")

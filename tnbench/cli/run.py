@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from tnbench.cli.damage import warn_of_damage
 from tnbench.cli.options import (
     DATA_ROOT,
     REPORTS,
@@ -58,11 +59,12 @@ def run(
     out = stdout()
     registry, store = Registry(plugin or ()), Store(results)
     made = make_plan(to_request(asked, data_root=data_root, results=results), registry, store)
+    warn_of_damage(store)
     listener = listener_for(out, stderr(), quiet=quiet)
     runs = _executor(executor)
     outcome = run_plan(made, store=store, registry=registry, executor=runs, listener=listener, max_time_s=max_time)
     if not quiet:
-        _print_summary(outcome, out)
+        print_summary(outcome, out)
     typer.echo(write_page(outcome.records, made, reports, expected=len(made.entries)))
     raise typer.Exit(exit_code(outcome))
 
@@ -81,10 +83,13 @@ def _executor(name: ExecutorName) -> Executor:
     return LocalExecutor() if name is ExecutorName.local else InlineExecutor()
 
 
-def _print_summary(outcome: Outcome, out: Console) -> None:
+def print_summary(outcome: Outcome, out: Console) -> None:
+    """The table of what was measured, and what there was no time for."""
     from tnbench.reporting.terminal import summary_table
 
     out.print()
     out.print(summary_table(outcome.records))
+    for label in outcome.cut:
+        out.print(f"{label} was ended by --max-time; nothing of it is kept, and the next run begins it anew")
     if outcome.left:
-        out.print(f"{counted(outcome.left, 'case')} not started for want of time; the same command goes on there")
+        out.print(f"{counted(outcome.left, 'case')} left for want of time; the same command goes on there")

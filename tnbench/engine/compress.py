@@ -152,6 +152,8 @@ class _Weights:
 
 
 def _atom(axis: str, text: str) -> Atom:
+    if not isinstance(text, str):
+        raise UsageError(f"{axis}: got {text!r}, wanted text as in a case, such as 'tucker2' or 'x4'")
     atoms = parse_part(axis, text)
     if len(atoms) > 1:
         raise UsageError(f"{axis}: got the mixture {text!r}, wanted one {axis}; mixtures are not served yet")

@@ -175,7 +175,7 @@ def _check_finite(loss: float, epoch: int, recipe: Recipe) -> None:
     if not math.isfinite(loss):
         raise Diverged(
             f"the loss is {loss} in epoch {epoch + 1} of {recipe.epochs} at a peak rate of {recipe.lr:g}; "
-            f"a lower rate may help"
+            f"a lower rate may help (--lr for cases, --baseline-lr for baselines)"
         )
 
 

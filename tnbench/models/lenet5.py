@@ -11,7 +11,6 @@ from torch.nn import functional
 from tnbench.core.errors import NotApplicable
 from tnbench.core.protocols import Shape
 from tnbench.engine.compress import first_and_last
-from tnbench.models._kaiming import initialise
 
 VERSION = 1
 
@@ -27,7 +26,10 @@ class LeNet5(nn.Module):
         self.conv2 = nn.Conv2d(20, 50, 5)
         self.fc1 = nn.Linear(800, 500)
         self.fc2 = nn.Linear(500, classes)
-        initialise(self)
+        for layer in (self.conv1, self.conv2, self.fc1, self.fc2):
+            nn.init.xavier_uniform_(layer.weight)  # as Caffe's example; He's is too large where no ReLU follows
+            assert layer.bias is not None
+            nn.init.zeros_(layer.bias)
 
     def forward(self, pictures: Tensor) -> Tensor:
         """(N, channels, 28, 28) to scores (N, classes)."""

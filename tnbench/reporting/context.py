@@ -46,19 +46,26 @@ def context_of(record: Record, case: Case) -> Context:
     """The context that a record was measured in."""
     identity: dict[str, Any] = record.provenance.get("identity") or {}
     plugins: dict[str, Any] = identity.get("plugins") or {}
-    baseline: dict[str, Any] = record.provenance.get("baseline") or {}
     return Context(
         case.model,
         case.dataset,
         case.training,
         case.parallel,
         settings=json.dumps(record.settings, sort_keys=True),
-        baseline=str(baseline.get("digest", "")) if baseline.get("origin") == "imported" else "",
+        baseline=_imported_baseline(record.provenance, identity),
         device_model=str(identity.get("device_model") or ""),
         torch=str(identity.get("torch") or ""),
         data=str(identity.get("data") or ""),
         versions=tuple((axis, plugins[axis].get("version")) for axis in _PLUGIN_AXES if axis in plugins),
     )
+
+
+def _imported_baseline(provenance: dict[str, Any], identity: dict[str, Any]) -> str:
+    """The digest; of a case that ended early only the plan's `identity` knows it."""
+    if "baseline" in identity:
+        return str(identity["baseline"] or "")
+    used: dict[str, Any] = provenance.get("baseline") or {}
+    return str(used.get("digest", "")) if used.get("origin") == "imported" else ""
 
 
 def is_gpu(settings: dict[str, Any]) -> bool:

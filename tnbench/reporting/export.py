@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from tnbench.core.record import Record
-from tnbench.reporting.rows import Value, columns_of, make_rows
+from tnbench.reporting.table import tidy
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def to_csv(records: Sequence[Record]) -> str:
     """CSV by RFC 4180: a header, lines ended by CR LF, quotes where needed; a missing value is an empty field."""
-    text = io.StringIO()
-    writer = csv.writer(text)
-    columns = columns_of(records)
-    writer.writerow(columns)
-    writer.writerows([_field(row[column]) for column in columns] for row in make_rows(records))
-    return text.getvalue()
+    frame = tidy(records).convert_dtypes()
+    return frame.apply(_truth_in_words).to_csv(index=False, lineterminator="\r\n")
 
 
 def to_json(records: Sequence[Record]) -> str:
     """A JSON list with one object per record; a missing value is null."""
-    return json.dumps([dict(row.values) for row in make_rows(records)], indent=1, allow_nan=False) + "\n"
+    frame = tidy(records).convert_dtypes().astype(object)
+    return json.dumps(frame.where(frame.notna(), None).to_dict("records"), indent=1, allow_nan=False) + "\n"
 
 
-def _field(value: Value) -> str:
-    if value is None:
-        return ""
-    return json.dumps(value) if isinstance(value, bool) else str(value)
+def _truth_in_words(column: pd.Series) -> pd.Series:
+    return column.map({True: "true", False: "false"}) if column.dtype == "boolean" else column

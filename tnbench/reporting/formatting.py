@@ -7,6 +7,7 @@ import math
 from markupsafe import Markup
 
 from tnbench.measure.statistics import Estimate
+from tnbench.reporting.launches import Timing
 
 MISSING = "–"
 
@@ -58,13 +59,13 @@ def plus_minus(estimate: Estimate | None) -> str:
     return f"{estimate.value:.2f} ± {estimate.high - estimate.value:.2f}"
 
 
-def span(estimate: Estimate | None) -> str:
-    """A ratio with its interval: 1.05× (0.98 to 1.12)."""
-    if estimate is None:
-        return MISSING
-    if estimate.low is None:
-        return times(estimate.value)
-    return f"{times(estimate.value)} ({significant(estimate.low)} to {significant(estimate.high)})"
+def span(ratio: Timing | None) -> str:
+    """A ratio of times with its interval and what that is over.
+
+    >>> span(Timing(1.05, 0.98, 1.12, launches=3)), span(Timing(1.05, 1.04, 1.06, launches=1))
+    ('1.05× (0.980 to 1.12, n = 3)', '1.05× (1.04 to 1.06 within one launch)')
+    """
+    return MISSING if ratio is None else times(ratio.value) + _within(ratio)
 
 
 def counted(n: int, noun: str) -> str:
@@ -76,13 +77,19 @@ def counted(n: int, noun: str) -> str:
     return f"{n} {noun}{'' if n == 1 else 's'}"
 
 
-def interval(estimate: Estimate | None) -> str:
-    """A number with its interval: 240 (238 to 243)."""
-    if estimate is None:
-        return MISSING
-    if estimate.low is None or estimate.high is None:
-        return significant(estimate.value)
-    return f"{significant(estimate.value)} ({significant(estimate.low)} to {significant(estimate.high)})"
+def interval(timing: Timing | None) -> str:
+    """A time with its interval and what that is over: 240 (238 to 243, n = 3)."""
+    return MISSING if timing is None else significant(timing.value) + _within(timing)
+
+
+def ends(timing: Timing) -> str:
+    """An interval's ends alone; empty where there is none."""
+    return "" if timing.low is None else f"{significant(timing.low)} to {significant(timing.high)}"
+
+
+def _within(timing: Timing) -> str:
+    scope = " within one launch" if timing.launches == 1 else f", n = {timing.launches}"
+    return f" ({ends(timing)}{scope})" if ends(timing) else ""
 
 
 def breakable(case: str) -> Markup:

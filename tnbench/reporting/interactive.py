@@ -35,9 +35,10 @@ def plot_data(points: Sequence[Point], looks: Mapping[str, Look], names: Mapping
             name = {"name": escape(method), "full_name": escape(f"{method} · {names[context]}")}
             traces += _curve(curve, looks[method], name, place)
     filled = {column for trace in traces for column in _COLUMNS if any(v is not None for v in trace["columns"][column])}
+    drawable = {column for column, _ in _X_AXES if _above_zero(column, traces)}
     return {
         "traces": traces,
-        "x": [_x_axis(column, label, traces) for column, label in _X_AXES if column in filled],
+        "x": [_x_axis(column, label, traces) for column, label in _X_AXES if column in drawable],
         "y": [{"column": column, "label": label} for column, label in (*_Y_AXES, *_Y_AXES_LATER) if column in filled],
         "contexts": [names[context] for context in contexts],
         "config": CONFIG,
@@ -46,10 +47,15 @@ def plot_data(points: Sequence[Point], looks: Mapping[str, Look], names: Mapping
 
 def _x_axis(column: str, label: str, traces: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """A logarithmic axis with 1-2-5 ticks; plotly labels the 2 and the 5 of a decade by their digit alone."""
-    values = [value for trace in traces for value in trace["columns"][column] if value is not None]
+    values = _above_zero(column, traces)
     decades = range(math.floor(math.log10(min(values))), math.ceil(math.log10(max(values))) + 1)
     ticks = [float(f"{step}e{decade}") for decade in decades for step in (1, 2, 5)]
     return {"column": column, "label": label, "ticks": ticks, "tick_labels": [tick_label(tick) for tick in ticks]}
+
+
+def _above_zero(column: str, traces: Sequence[Mapping[str, Any]]) -> list[float]:
+    """What a logarithmic axis can show; plotly leaves the rest out."""
+    return [value for trace in traces for value in trace["columns"][column] if value is not None and value > 0]
 
 
 def _curve(curve: Sequence[Point], look: Look, name: Mapping[str, str], place: int) -> list[dict[str, Any]]:

@@ -7,14 +7,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tnbench.measure.statistics import Estimate, mean_interval, median_interval, ratio_interval
+from tnbench.measure.statistics import Estimate, mean_interval
 from tnbench.reporting.context import Context, context_of
-from tnbench.reporting.rows import Row, samples_of
+from tnbench.reporting.launches import Timing, over_launches
+from tnbench.reporting.rows import Row
 
 
 @dataclass(frozen=True)
 class Point:
-    """`rows` holds one row per seed, of any status; of several records of one seed the last one."""
+    """`rows` holds one row per seed, of any status; of several records of one seed the last one, ok ones first."""
 
     context: Context
     method: str
@@ -42,35 +43,35 @@ class Point:
         estimate = self.over_seeds(column)
         return estimate.value if estimate else None
 
-    def timing(self, name: str) -> Estimate | None:
-        """The median of all seeds' samples with an order-statistic interval; the stored medians' mean without samples.
-
-        The interval speaks of the samples: how another launch would turn out is for the seeds' spread to tell.
-        """
-        samples = [sample for row in self.ok for sample in samples_of(row.record, name)]
-        if samples:
-            return median_interval(samples)
-        mean = self.over_seeds(name)
-        return Estimate(mean.value, None, None, mean.n) if mean else None
+    def timing(self, column: str) -> Timing | None:
+        """A time, or a ratio of times, over the seeds' launches; None where no seed has one."""
+        return over_launches(self.ok, column)
 
 
 def make_points(rows: Sequence[Row]) -> list[Point]:
     """The points, grouped by context in order of appearance; in each, dense first, then by method and compression."""
     groups: dict[tuple[Context, str, str], dict[int, Row]] = {}
     for row, context in zip(rows, _contexts(rows), strict=True):
-        groups.setdefault((context, row.case.method, row.case.rank), {})[row.case.seed] = row
+        seeds = groups.setdefault((context, row.case.method, row.case.rank), {})
+        if row.ok or row.case.seed not in seeds or not seeds[row.case.seed].ok:
+            seeds[row.case.seed] = row
     points = [Point(*key, rows=tuple(seeds[seed] for seed in sorted(seeds))) for key, seeds in groups.items()]
     order = {context: index for index, context in enumerate(dict.fromkeys(point.context for point in points))}
     return sorted(points, key=lambda point: (order[point.context], not point.dense, point.method, _by_size(point)))
 
 
 def _contexts(rows: Sequence[Row]) -> list[Context]:
-    """Each row's context. A case that ended early knows less of it, so it joins the ok ones that it was run with."""
+    """Each row's context. A case that the plan skipped was at no machine, so it joins the last ok ones like it."""
     exact = [context_of(row.record, row.case) for row in rows]
     asked = {_asked(context): context for context, row in zip(exact, rows, strict=True) if row.ok}
     return [
-        context if row.ok else asked.get(_asked(context), context) for context, row in zip(exact, rows, strict=True)
+        asked.get(_asked(context), context) if _never_ran(row) else context
+        for context, row in zip(exact, rows, strict=True)
     ]
+
+
+def _never_ran(row: Row) -> bool:
+    return not row.ok and not row.record.provenance.get("identity")
 
 
 def _asked(context: Context) -> tuple[str, ...]:
@@ -91,13 +92,6 @@ def curves(points: Iterable[Point]) -> dict[str, list[Point]]:
     for point in points:
         found.setdefault(point.method, []).append(point)
     return found
-
-
-def pooled_ratio(pairs: Sequence[tuple[Row, Row]], name: str) -> Estimate | None:
-    """How many times longer the first of each pair took, over all pairs' samples; None without samples."""
-    above = [sample for row, _ in pairs for sample in samples_of(row.record, name)]
-    below = [sample for _, row in pairs for sample in samples_of(row.record, name)]
-    return ratio_interval(above, below) if above and below else None
 
 
 def _by_size(point: Point) -> tuple[Any, ...]:

@@ -20,8 +20,8 @@ from tnbench.reporting.figures.bars import speedup_bars
 from tnbench.reporting.figures.curves import curve_panel
 from tnbench.reporting.figures.style import Look, legend_marker, looks
 from tnbench.reporting.interactive import plot_data
-from tnbench.reporting.measured import facts, metrics_shown, settings_groups
 from tnbench.reporting.points import Point, by_context, curves, make_points
+from tnbench.reporting.provenance import facts, metrics_shown, settings_groups
 from tnbench.reporting.rows import make_rows
 from tnbench.reporting.scaling import Scaling, make_scalings
 from tnbench.reporting.sentences import accuracy_sentences, speed_sentences

@@ -83,10 +83,10 @@ def ratio_of_times(name: str, above: Record, below: Record) -> Estimate | None:
     if above is below:
         return Estimate(1.0, None, None, len(samples_of(above, name))) if _time(name, above) else None
     samples = samples_of(above, name), samples_of(below, name)
-    if all(samples):
-        return ratio_interval(*samples)
     numerator, denominator = _time(name, above), _time(name, below)
-    return Estimate(numerator / denominator, None, None, 1) if numerator and denominator else None
+    if not (numerator and denominator):
+        return None
+    return ratio_interval(*samples) if all(samples) else Estimate(numerator / denominator, None, None, 1)
 
 
 def _time(name: str, record: Record) -> float | None:

@@ -1,15 +1,14 @@
-"""Parallel speedups over seeds, against one core and against one process on the same cores."""
+"""Parallel speedups over launches, against one core and against one process on the same cores."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tnbench.measure.statistics import Estimate
 from tnbench.reporting.context import Context
-from tnbench.reporting.points import Point, pooled_ratio
-from tnbench.reporting.references import base_parallel, oversubscribed, used_cores
-from tnbench.reporting.rows import Row
+from tnbench.reporting.launches import Timing
+from tnbench.reporting.points import Point
+from tnbench.reporting.references import base_parallel, used_cores
 
 
 @dataclass(frozen=True)
@@ -18,9 +17,9 @@ class Scaling:
 
     point: Point
     cores: int | None
-    step_ms: Estimate | None
-    speedup: Estimate | None
-    same_cores: Estimate | None
+    step_ms: Timing | None
+    speedup: Timing | None
+    same_cores: Timing | None
     note: str
 
     @property
@@ -39,8 +38,7 @@ class Scaling:
 
 def make_scalings(points: Sequence[Point]) -> list[Scaling]:
     """The points timed beside their one-core case, and those that cannot count: case by case, by number of cores."""
-    by_parallel = {(*_apart_from_parallel(point), point.context.parallel): point for point in points}
-    found = [_scaling(point, by_parallel) for point in points if point.timing("step_ms") is not None]
+    found = [_scaling(point) for point in points if point.timing("step_ms") is not None]
     told = [scaling for scaling in found if scaling.speedup or scaling.note]
     families = (_apart_from_parallel(scaling.point) for scaling in told if scaling.note or not scaling.base)
     order = {family: index for index, family in enumerate(dict.fromkeys(families))}
@@ -52,32 +50,20 @@ def _apart_from_parallel(point: Point) -> tuple[Context, str, str]:
     return point.context.regardless_of("parallel"), point.method, point.rank
 
 
-def _scaling(point: Point, by_parallel: dict[tuple[Context, str, str, str], Point]) -> Scaling:
-    record = point.ok[0].record
-    one_core = by_parallel.get((*_apart_from_parallel(point), base_parallel(record)))
-    cores = used_cores(record)
-    same = by_parallel.get((*_apart_from_parallel(point), f"threads:{cores}"))
+def _scaling(point: Point) -> Scaling:
     notes = dict.fromkeys(str(row["speedup_note"]) for row in point.ok if row["speedup_valid"] is False)
     return Scaling(
         point,
-        cores,
+        used_cores(point.ok[0].record),
         point.timing("step_ms"),
-        _ratio(point, one_core, "speedup"),
-        _ratio(point, same, "same_cores_ratio"),
+        _speedup(point),
+        point.timing("same_cores_ratio"),
         note="; ".join(notes),
     )
 
 
-def _ratio(point: Point, base: Point | None, column: str) -> Estimate | None:
-    """Base time ÷ own time over the seeds that have both; what the table leaves empty stays empty."""
-    rows = [row for row in point.ok if row.number(column) is not None]
-    if base is None or not rows:
-        return None
-    base_rows = {row.case.seed: row for row in base.ok if not oversubscribed(row.record)}
-    pairs: list[tuple[Row, Row]] = [(base_rows[row.case.seed], row) for row in rows if row.case.seed in base_rows]
-    if base is point:
-        return Estimate(1.0, None, None, len(rows))
-    if estimate := pooled_ratio(pairs, "step_ms"):
-        return estimate
-    mean = point.mean(column)
-    return None if mean is None else Estimate(mean, None, None, len(rows))
+def _speedup(point: Point) -> Timing | None:
+    """From the rows' speedups, each against the same seed; a case against itself has no interval."""
+    found = point.timing("speedup")
+    itself = point.context.parallel == base_parallel(point.ok[0].record)
+    return found._replace(low=None, high=None) if found and itself else found

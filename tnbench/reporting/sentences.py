@@ -8,6 +8,7 @@ from markupsafe import Markup
 
 from tnbench.measure.statistics import Estimate, mean_interval
 from tnbench.reporting import formatting
+from tnbench.reporting.launches import Timing
 from tnbench.reporting.points import Point
 from tnbench.reporting.scaling import Scaling
 
@@ -99,18 +100,16 @@ def _speed_sentence(scaling: Scaling) -> Markup:
         return opening + Markup(" says nothing about speed: {}.").format(scaling.note or "no one-core record")
     base = "one GPU" if scaling.point.context.on_gpu else "one core"
     text = opening + Markup(" runs a training step at {} the speed of {}{}").format(
-        formatting.span(scaling.speedup), base, _slower(scaling.speedup)
+        formatting.span(scaling.speedup), base, _verdict(scaling.speedup)
     )
     if scaling.same_cores is not None:
         text += Markup(", and at {} that of one process on the same {} cores{}").format(
-            formatting.span(scaling.same_cores), scaling.cores, _slower(scaling.same_cores)
+            formatting.span(scaling.same_cores), scaling.cores, _verdict(scaling.same_cores)
         )
     return text + "."
 
 
-def _slower(ratio: Estimate) -> str:
-    if ratio.low is None or ratio.high is None:
-        return ": slower" if ratio.value < 1 else ""
-    if ratio.high < 1:
+def _verdict(ratio: Timing) -> str:
+    if ratio.slower:
         return ": slower"
-    return ", which may be no difference" if ratio.low <= 1 else ""
+    return ", which may be no difference" if ratio.undecided else ""

@@ -72,11 +72,11 @@ def _accuracy_cells(point: Point) -> list[str]:
 
 
 def _speedup_table(scalings: Sequence[Scaling]) -> Table:
-    table = _table(
-        "Speed of a training step", ("method", "rank", "model"), ("parallel", "cores", "step ms", "speedup (95 %)")
-    )
-    table.add_column("efficiency", justify="right")
-    table.add_column("same cores", justify="right")
+    numeric = ("parallel", "cores", "step ms", "speedup", "95 %", "n", "efficiency", "same\ncores")
+    table = _table("Speed of a training step", ("method", "rank", "model"), numeric)
+    if any(scaling.speedup and scaling.speedup.launches == 1 for scaling in scalings):
+        table.caption = Text("n = 1: the interval is within one launch", style="dim")
+        table.caption_justify = "left"
     for scaling in scalings:
         cells = [Text(cell) for cell in _speedup_cells(scaling)]
         table.add_row(*cells, style="yellow" if scaling.note else "")
@@ -84,17 +84,20 @@ def _speedup_table(scalings: Sequence[Scaling]) -> Table:
 
 
 def _speedup_cells(scaling: Scaling) -> list[str]:
-    point = scaling.point
-    step = formatting.significant(scaling.step_ms.value if scaling.step_ms else None)
-    told = "invalid: too many threads" if scaling.note else formatting.span(scaling.speedup)
+    point, speedup = scaling.point, scaling.speedup
+    told = [formatting.MISSING, "", ""]
+    if scaling.note:
+        told = ["invalid", "too many threads", ""]
+    elif speedup:
+        told = [formatting.times(speedup.value), formatting.ends(speedup), str(speedup.launches)]
     return [
         point.method,
         point.rank,
         point.context.model,
         scaling.parallel,
         str(scaling.cores or formatting.MISSING),
-        step,
-        told,
+        formatting.significant(scaling.step_ms.value if scaling.step_ms else None),
+        *told,
         formatting.significant(scaling.efficiency, 2),
         formatting.times(scaling.same_cores.value if scaling.same_cores else None),
     ]

@@ -27,7 +27,6 @@ def run_baseline(job: Job) -> Baseline:
         model = prepared.build()
         fitted = fit_model(prepared, model, single, epochs=settings.baseline_epochs, lr=settings.baseline_lr)
         correct = count_test_correct(prepared, model)
-    print(f"baseline {case.model} on {case.dataset}, seed {case.seed}: loss per epoch {fitted.loss}")
     return Baseline(
         model=case.model,
         dataset=case.dataset,

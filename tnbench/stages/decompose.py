@@ -34,7 +34,9 @@ def decompose(prepared: Prepared, model: nn.Module, *, rescale: bool = False) ->
     _warm_up(method, prepared.device)
     with PeakMemory(prepared.device) as peak, stopwatch(prepared.device) as elapsed:
         swapped = swap_layers(model, method, policy, keep=keep, seed=prepared.job.case.seed, rescale=rescale)
-    return Decomposition(swapped.model, summarise(model, swapped, method), elapsed.seconds, peak.bytes)
+    summary = summarise(model, swapped, method)
+    print(summary)
+    return Decomposition(swapped.model, summary, elapsed.seconds, peak.bytes)
 
 
 def _warm_up(method: Bound, device: torch.device) -> None:

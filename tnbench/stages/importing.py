@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -68,15 +66,24 @@ def read_state(file: Path) -> dict[str, Tensor]:
         raise UsageError(f"checkpoint: no file {file}; give the path of a .safetensors, .pt, .pth or .th file")
     try:
         loaded = load_file(file) if file.suffix == ".safetensors" else torch.load(file, "cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        first = str(error).partition("\n")[0]
-        raise UsageError(f"checkpoint {file} cannot be read as weights ({first}); wanted a state dict") from None
+    except Exception as error:  # what a file that is no checkpoint makes the readers raise has no common type
+        raise UsageError(
+            f"checkpoint {file} cannot be read as weights ({type(error).__name__}); wanted a state dict, saved by "
+            f"torch.save(model.state_dict(), FILE) or as safetensors"
+        ) from None
     for wrapper in _WRAPPERS:
         if isinstance(loaded, Mapping) and isinstance(loaded.get(wrapper), Mapping):
             loaded = loaded[wrapper]
     if not isinstance(loaded, Mapping) or not all(isinstance(value, Tensor) for value in loaded.values()):
         raise UsageError(f"checkpoint {file}: got {_kind(loaded)}, wanted a mapping of names to tensors")
     return {str(name).removeprefix("module."): value for name, value in loaded.items()}
+
+
+def check_finite(state: Mapping[str, Tensor], file: Path) -> None:
+    """Raise UsageError naming the first tensor that holds a NaN or an infinity."""
+    for name, value in state.items():
+        if not value.isfinite().all():
+            raise UsageError(f"checkpoint {file}: {name} is not finite; its training diverged, so take another one")
 
 
 def check_keys(wanted: Mapping[str, Tensor], got: Mapping[str, Tensor], file: Path, model: str) -> None:
@@ -101,6 +108,7 @@ def _evaluated(prepared: Prepared, state: dict[str, Tensor], file: Path) -> Base
     job, case = prepared.job, prepared.job.case
     network = prepared.build()
     check_keys(network.state_dict(), state, file, case.model)
+    check_finite(state, file)
     network.load_state_dict({**network.state_dict(), **state})
     with numerics(job.settings):
         correct = count_test_correct(prepared, network)

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from tnbench.core.case import Case
+from tnbench.core.conformance import check_complete
 from tnbench.core.errors import NotApplicable
 from tnbench.core.grammar import AXES, Atom, parse_part
 from tnbench.core.job import Job
@@ -65,8 +66,11 @@ def prepare(job: Job) -> Prepared:
 
 
 def bind_case(case: Case, registry: Registry) -> dict[str, Bound]:
-    """One plug-in per axis. Raises NotApplicable for a mixture or mesh, which no plug-in serves yet."""
-    return {axis: registry.bind(axis, _single_atom(case, axis)) for axis in AXES}
+    """One plug-in per axis, each complete. Raises NotApplicable for a mixture or mesh, which none serves yet."""
+    bound = {axis: registry.bind(axis, _single_atom(case, axis)) for axis in AXES}
+    for plugin in bound.values():
+        check_complete(plugin.listing, plugin.module)
+    return bound
 
 
 def limited(pictures: Pictures, limit: int | None, seed: int) -> Pictures:

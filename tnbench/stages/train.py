@@ -57,6 +57,8 @@ def fit_model(prepared: Prepared, model: nn.Module, parallel: Bound, *, epochs: 
     )
     first, notes = ranks[0]
     model.load_state_dict(first.state)
+    for epoch, (loss, seconds) in enumerate(zip(first.loss, first.epoch_s, strict=True), start=1):
+        print(f"epoch {epoch} of {epochs}: loss {loss:.4f}, {seconds:.2f} s")
     return Fit(
         loss=first.loss,
         epoch_s=first.epoch_s,

@@ -23,6 +23,7 @@ from typing import Any
 from tnbench.core.baseline import Baseline
 from tnbench.core.errors import TnbenchError, UsageError
 from tnbench.core.record import Record
+from tnbench.store.succession import identity_of, supersedes
 
 _KINDS = ("record", "baseline", "drop")
 
@@ -43,34 +44,34 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
         self._segment: Path | None = None
-        self._sizes: list[tuple[Path, int]] = []
-        self._content: tuple[list[Line], list[str]] = ([], [])
+        self._known: dict[Path, tuple[int, list[Line | str]]] = {}
 
     # ------------------------------------------------------------------------------------------------ reading
 
     def records(self) -> list[Record]:
-        """The newest live record per key, device model and torch version, oldest first.
+        """The live record that counts per key, data, plug-in versions, device model and torch version, oldest first.
 
-        An interrupted run says nothing about its case, so it never hides an earlier record.
+        It is the newest, but neither a bad end nor an interrupted run hides a good record.
         """
-        newest: dict[tuple[str, ...], Record] = {}
+        counting: dict[tuple[str, ...], Record] = {}
         for line in self.record_lines():
-            identity = _identity(line.value)
-            if line.value.status != "interrupted" or identity not in newest:
-                newest.pop(identity, None)
-                newest[identity] = line.value
-        return list(newest.values())
+            identity = identity_of(line.value)
+            if identity not in counting or supersedes(line.value, counting[identity]):
+                counting.pop(identity, None)
+                counting[identity] = line.value
+        return list(counting.values())
 
     def record_lines(self) -> list[Line]:
         """Every record line that was not taken back, oldest first; `value` is the Record."""
-        lines, _ = self._read()
-        dropped = {id for line in lines if line.kind == "drop" for id in line.value["drops"]}
-        return [line for line in lines if line.kind == "record" and line.id not in dropped]
+        return self._live("record")
 
     def baselines(self) -> list[Baseline]:
-        """Every baseline, oldest first."""
-        lines, _ = self._read()
-        return [line.value for line in lines if line.kind == "baseline"]
+        """Every baseline that was not taken back, oldest first."""
+        return [line.value for line in self.baseline_lines()]
+
+    def baseline_lines(self) -> list[Line]:
+        """The lines of `baselines`; `value` is the Baseline."""
+        return self._live("baseline")
 
     def drops(self) -> list[Line]:
         """What was taken back, oldest first; `value` holds ``drops`` (ids of lines) and ``reason``."""
@@ -99,13 +100,14 @@ class Store:
 
     def drop(self, records: Iterable[Record], reason: str) -> int:
         """Take records back, older ones of the same identity included, by a further line. Returns how many lines."""
-        if not reason.strip():
-            raise UsageError("drop: got no reason, wanted a sentence that says why; give --reason")
-        identities = {_identity(record) for record in records}
-        ids = [line.id for line in self.record_lines() if _identity(line.value) in identities]
-        if ids:
-            self._append("drop", {"drops": ids, "reason": reason}, "drop")
-        return len(ids)
+        identities = {identity_of(record) for record in records}
+        return self._drop([line.id for line in self.record_lines() if identity_of(line.value) in identities], reason)
+
+    def drop_baselines(self, model: str, dataset: str, reason: str) -> int:
+        """Take back every baseline of a model on a data set, trained or imported. Returns how many."""
+        wanted = model, dataset
+        lines = self.baseline_lines()
+        return self._drop([line.id for line in lines if (line.value.model, line.value.dataset) == wanted], reason)
 
     def check_writable(self) -> None:
         """Raise UsageError, before anything is written, when records could not be kept here."""
@@ -125,6 +127,18 @@ class Store:
         return self.root / "logs" / f"{readable}-{key}-{attempt}-{uuid.uuid4().hex[:8]}.log"
 
     # ------------------------------------------------------------------------------------------------ lines
+
+    def _live(self, kind: str) -> list[Line]:
+        lines, _ = self._read()
+        dropped = {id for line in lines if line.kind == "drop" for id in line.value["drops"]}
+        return [line for line in lines if line.kind == kind and line.id not in dropped]
+
+    def _drop(self, ids: list[str], reason: str) -> int:
+        if not reason.strip():
+            raise UsageError("drop: got no reason, wanted a sentence that says why; give --reason")
+        if ids:
+            self._append("drop", {"drops": ids, "reason": reason}, "drop")
+        return len(ids)
 
     def _append(self, kind: str, value: dict[str, Any], what: str) -> str:
         id = uuid.uuid4().hex
@@ -155,13 +169,17 @@ class Store:
 
     def _read(self) -> tuple[list[Line], list[str]]:
         segments = sorted((self.root / "segments").glob("*.jsonl"))
-        sizes = [(segment, segment.stat().st_size) for segment in segments]
-        if sizes != self._sizes:  # segments only ever grow, so equal sizes mean equal content
-            found = [line for segment in segments for line in _lines_of(segment)]
-            lines = sorted((line for line in found if isinstance(line, Line)), key=lambda line: line.at)
-            self._content = lines, [line for line in found if isinstance(line, str)]
-            self._sizes = sizes
-        return self._content
+        found = [line for segment in segments for line in self._lines(segment)]
+        lines = sorted((line for line in found if isinstance(line, Line)), key=lambda line: line.at)
+        return lines, [line for line in found if isinstance(line, str)]
+
+    def _lines(self, segment: Path) -> list[Line | str]:
+        size = segment.stat().st_size
+        before, lines = self._known.get(segment, (0, []))
+        if size != before:  # segments only ever grow, so equal sizes mean equal content
+            lines = list(_lines_of(segment))
+            self._known[segment] = size, lines
+        return lines
 
 
 def _lines_of(segment: Path) -> Iterator[Line | str]:
@@ -190,12 +208,6 @@ def _parse(text: bytes) -> Line:
     if kind == "drop":
         return Line(kind, id, at, {"drops": list(data["drops"]), "reason": data["reason"]})
     return Line(kind, id, at, (Record if kind == "record" else Baseline).from_json(data))
-
-
-def _identity(record: Record) -> tuple[str, ...]:
-    """What a newer record replaces; the same case measured elsewhere stands beside."""
-    identity = record.provenance.get("identity") or {}
-    return record.key, str(identity.get("device_model")), str(identity.get("torch"))
 
 
 def _sync_folder(folder: Path) -> None:

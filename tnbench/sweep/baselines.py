@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,11 +27,21 @@ class BaselineNode:
     why: str
     job: Job
     versions: Mapping[str, int]
+    data_digest: str | None
 
     @property
     def label(self) -> str:
         """What progress shows."""
         return f"baseline {self.job.case.model} on {self.job.case.dataset}#{self.job.case.seed}"
+
+    def why_stale(self, stored: Baseline) -> str:
+        """Why a stored baseline with the node's key does not do instead; empty if it does."""
+        if stored.data_digest != self.data_digest:
+            return f"the data's digest differs: {stored.data_digest} → {self.data_digest}"
+        if stored.versions != self.versions:
+            return f"plug-in versions differ: {stored.versions} → {self.versions}"
+        path = checkpoint_path(self.job.results, stored.digest)
+        return "" if path.is_file() else f"its checkpoint {path} is gone"
 
 
 class Baselines:
@@ -67,23 +78,16 @@ class Baselines:
             return None, ""
         key = baseline_key(case.model, case.dataset, case.seed, job.settings)
         versions = self._facts.versions(case, ("model", "dataset"))
-        stored, why = self._trained.get(key), "no stored baseline yet"
+        digest = self._facts.data_digest(case.dataset)
+        node = BaselineNode(key, "no stored baseline yet", _dense_job(case, key, job), versions, digest)
+        stored = self._trained.get(key)
         if stored is not None:
-            why = self._why_stale(stored, self._facts.data_digest(case.dataset), versions)
-        if stored is not None and not why:
-            return stored, ""
-        self.nodes.setdefault(key, BaselineNode(key, why, _dense_job(case, key, job), versions))
+            why = "--fresh runs everything again" if self._fresh else node.why_stale(stored)
+            if not why:
+                return stored, ""
+            node = dataclasses.replace(node, why=why)
+        self.nodes.setdefault(key, node)
         return None, key
-
-    def _why_stale(self, stored: Baseline, data: str | None, versions: Mapping[str, int]) -> str:
-        if self._fresh:
-            return "--fresh runs everything again"
-        if stored.data_digest != data:
-            return f"the data's digest differs: {stored.data_digest} → {data}"
-        if stored.versions != versions:
-            return f"plug-in versions differ: {stored.versions} → {versions}"
-        path = checkpoint_path(self._results, stored.digest)
-        return "" if path.is_file() else f"its checkpoint {path} is gone"
 
     def _checked(self, imported: Baseline) -> Baseline:
         path = checkpoint_path(self._results, imported.digest)

@@ -1,4 +1,4 @@
-"""The command that runs one case again, with every setting that differs from the defaults."""
+"""The command that runs one case again, with every setting and folder that differs from the defaults."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ from tnbench.core.grammar import AXES
 from tnbench.core.job import Job
 from tnbench.core.registry import Registry
 from tnbench.core.settings import Limits, Settings
+from tnbench.sweep.plan import Request
 
 
 def reproducing_command(job: Job, registry: Registry) -> str:
-    """Text for a shell, such as ``tnbench run --case 'cp/x4/cnn8/digits/finetune/single#0' --epochs 3``."""
+    """Text for a shell: ``tnbench run --case 'cp/x4/cnn8/digits/finetune/single#0' --epochs 3 --fresh``, say.
+
+    It runs the case although its record stands. The folders are named because an imported baseline lies in one.
+    """
     words = ["tnbench", "run", "--case", job.case.id]
     for field in dataclasses.fields(Settings):
         value = getattr(job.settings, field.name)
@@ -21,9 +25,12 @@ def reproducing_command(job: Job, registry: Registry) -> str:
             words += _option(field.name, value)
     if job.limits != Limits():
         words += ["--timeout", f"{job.limits.timeout_s:.12g}"]
+    for name in ("data_root", "results"):
+        if getattr(job, name) != getattr(Request, name):
+            words += _option(name, getattr(job, name))
     for file in _plugin_files(job, registry):
         words += ["--plugin", file]
-    return shlex.join(words)
+    return shlex.join([*words, "--fresh"])
 
 
 def _option(name: str, value: Any) -> list[str]:

@@ -21,8 +21,9 @@ from tnbench.store.records import Store
 from tnbench.sweep.baselines import BaselineNode, Baselines
 from tnbench.sweep.device import resolve_device
 from tnbench.sweep.identity import Facts, Identity
-from tnbench.sweep.names import check_case, why_meaningless
+from tnbench.sweep.names import check_case
 from tnbench.sweep.select import Selection
+from tnbench.sweep.skips import skip_record, why_skipped
 from tnbench.sweep.standing import Wanted, judge
 from tnbench.sweep.suite import Cell, Suite, load_suite
 
@@ -70,6 +71,8 @@ class Plan:
     limits: Limits
     entries: tuple[Entry, ...]
     baselines: tuple[BaselineNode, ...]
+    seen: frozenset[str] = frozenset()
+    """Ids of the store's lines that the plan was made from: any other was written since."""
 
 
 def make_plan(request: Request, registry: Registry, store: Store) -> Plan:
@@ -81,9 +84,11 @@ def make_plan(request: Request, registry: Registry, store: Store) -> Plan:
     for status in request.rerun:
         if status not in STATUSES:
             raise UsageError(f"--rerun: {unknown('status', status, STATUSES)}")
+    seen = frozenset(line.id for line in (*store.record_lines(), *store.baseline_lines()))
     planner = _Planner(request, registry, store, settings, limits)
     entries = tuple(planner.entry(cell) for cell in _selected(suite.cells, request.select, registry))
-    return Plan(suite.name, suite.summary, settings, limits, entries, tuple(planner.baselines.nodes.values()))
+    nodes = tuple(planner.baselines.nodes.values())
+    return Plan(suite.name, suite.summary, settings, limits, entries, nodes, seen)
 
 
 def _suite(request: Request, registry: Registry) -> Suite:
@@ -129,9 +134,10 @@ class _Planner:
             self._earlier[line.value.case].append(line.value)
 
     def entry(self, cell: Cell) -> Entry:
-        case, reason = cell.case, cell.excluded or why_meaningless(cell.case)
+        case, reason = cell.case, why_skipped(cell)
         if reason:
-            return self._skip(case, reason)
+            skipped = skip_record(case, reason, self._settings, self._limits)
+            return Entry(case, skipped.key, "skip", reason, None, skipped)
         imported = self.baselines.imported(case)
         digest = imported.digest if imported else None
         key, identity = record_key(case, self._settings, digest), self._facts.identity(case, digest)
@@ -141,12 +147,6 @@ class _Planner:
         if record is not None:
             return Entry(case, key, "done", why, None, record, identity)
         return self._run(case, key, why, identity)
-
-    def _skip(self, case: Case, reason: str) -> Entry:
-        key = record_key(case, self._settings)
-        settings, limits = self._settings.as_json(), dataclasses.asdict(self._limits)
-        record = Record(case.id, key, "skipped", reason, settings=settings, limits=limits)
-        return Entry(case, key, "skip", reason, None, record)
 
     def _run(self, case: Case, key: str, why: str, identity: Identity) -> Entry:
         self._check_options(case)

@@ -23,6 +23,7 @@ from tnbench.sweep.durations import Durations, Group, baseline_group, case_group
 from tnbench.sweep.executors import Executor, Result
 from tnbench.sweep.plan import Entry, Plan
 from tnbench.sweep.recording import Execution, baseline_of, because_of, now, record_of
+from tnbench.sweep.standing import Wanted, judge
 
 
 class Listener(Protocol):
@@ -36,11 +37,15 @@ class Listener(Protocol):
 
 @dataclass(frozen=True)
 class Outcome:
-    """Records of the plan's cases in its order, and how many were left for want of time."""
+    """Records of the plan's cases in its order, and how many have no result for want of time.
+
+    `cut` names the cases and baselines that were running when the time was up.
+    """
 
     records: list[Record]
     interrupted: bool = False
     left: int = 0
+    cut: tuple[str, ...] = ()
 
 
 class Stages(NamedTuple):
@@ -81,6 +86,9 @@ def run_plan(
     longest one like it, says that it will not end in time. One of which nothing is known is started, and recorded
     as interrupted when the time is up before its own limit is.
 
+    Several processes may run the same plan on one results folder: what another has recorded since the plan was made
+    is taken instead of run again. There is no lock, so two that start the same case at the same moment both run it.
+
     Raises UsageError, before anything is run, when the results folder cannot be written.
     """
     if any(entry.action == "run" for entry in plan.entries):
@@ -95,7 +103,7 @@ def run_plan(
     finally:
         listener.closed()
         executor.close()
-    return Outcome(run.records(), interrupted, run.left)
+    return Outcome(run.records(), interrupted, run.left, tuple(run.cut))
 
 
 class _Run:
@@ -112,6 +120,7 @@ class _Run:
         stages: Stages,
     ) -> None:
         self.left = 0
+        self.cut: list[str] = []
         self._plan, self._store, self._registry = plan, store, registry
         self._executor, self._listener, self._stages = executor, listener, stages
         self._deadline = math.inf if max_time_s is None else time.monotonic() + max_time_s
@@ -124,13 +133,15 @@ class _Run:
 
     def all_entries(self) -> None:
         for entry, job in self._todo:
+            if self._taken(entry, job):
+                continue
             served = self._baseline(entry.baseline) if entry.baseline else job.baseline
             if isinstance(served, Execution):
                 self._keep(entry, job, because_of(self._nodes[entry.baseline], served))
                 self._done += 1
             elif entry.baseline and served is None:
                 self.left += 1
-            else:
+            elif not self._taken(entry, job):  # asked again, for a baseline takes its time
                 self._case(entry, dataclasses.replace(job, baseline=served))
 
     def records(self) -> list[Record]:
@@ -138,11 +149,32 @@ class _Run:
         found = [self._new.get(entry.key, entry.record) for entry in self._plan.entries]
         return [record for record in found if record is not None]
 
+    def _taken(self, entry: Entry, job: Job) -> bool:
+        """Whether another process has recorded the case since the plan was made; its record then counts as ours."""
+        lines = self._store.record_lines()
+        since = [line.value for line in lines if line.value.key == entry.key and line.id not in self._plan.seen]
+        record = judge(since, Wanted(entry.key, job.settings.as_json(), entry.identity, job.limits)).record
+        if record is None:
+            return False
+        self._done += 1
+        self._new[entry.key] = record
+        self._listener.finished(record)
+        return True
+
     def _baseline(self, key: str) -> Baseline | Execution | None:
         """The baseline, trained when it is first asked for; how that failed; or None for want of time."""
         if key not in self._trained:
-            self._trained[key] = self._train(self._nodes[key])
+            node = self._nodes[key]
+            self._trained[key] = self._trained_elsewhere(node) or self._train(node)
         return self._trained[key]
+
+    def _trained_elsewhere(self, node: BaselineNode) -> Baseline | None:
+        """The node's baseline, where another process has stored it since the plan was made."""
+        lines = self._store.baseline_lines()
+        since = [line.value for line in lines if line.value.key == node.key and line.id not in self._plan.seen]
+        found = next((stored for stored in reversed(since) if not node.why_stale(stored)), None)
+        self._done += found is not None
+        return found
 
     def _train(self, node: BaselineNode) -> Baseline | Execution | None:
         job, group = node.job, baseline_group(node.job)
@@ -190,6 +222,7 @@ class _Run:
         execution = Execution(result, started, time.monotonic() - begin, log)
         self._done += 1
         if result.status == "timeout" and limit < limits.timeout_s:
+            self.cut.append(label)
             return execution.ended_as("interrupted", f"by --max-time after {limit:.1f} s")
         return execution
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, NamedTuple
 
 from tnbench.core.record import Record
 from tnbench.core.settings import Limits
+from tnbench.store.succession import supersedes
 from tnbench.sweep.identity import Identity, changed_sources, differences
 
 
@@ -31,16 +33,19 @@ class Verdict(NamedTuple):
 
 
 def judge(earlier: Sequence[Record], wanted: Wanted) -> Verdict:
-    """Look through the earlier records of one case, oldest first, for one that stands."""
+    """Look through the earlier records of one case, oldest first, for one that stands.
+
+    Of several it is the newest, but neither a bad end nor an interrupted run hides a good record.
+    """
     if wanted.fresh:
         return Verdict(None, "--fresh runs everything again")
     same = [record for record in earlier if not _disagreements(record, wanted)]
-    finished = [record for record in same if record.status != "interrupted"]
-    if finished:
-        return _judge_finished(finished[-1], wanted)
-    if same:
+    if not same:
+        return Verdict(None, _why_none(earlier, wanted))
+    counting = reduce(lambda old, new: new if supersedes(new, old) else old, same)
+    if counting.status == "interrupted":
         return Verdict(None, "the last run was interrupted")
-    return Verdict(None, _why_none(earlier, wanted))
+    return _judge_finished(counting, wanted)
 
 
 def _judge_finished(record: Record, wanted: Wanted) -> Verdict:

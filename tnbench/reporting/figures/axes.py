@@ -15,17 +15,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Quantity:
-    """A column on an axis. `ratio` names dense ÷ compressed where that has a name."""
+    """A column on an axis. `ratio` names dense ÷ compressed where that has a name; `most` is what cannot be passed."""
 
     column: str
     label: str
     ratio: str = ""
+    most: float | None = None
 
 
 PARAMS = Quantity("params", "parameters", "compression")
 MACS = Quantity("macs", "MACs of one picture's forward pass", "MAC reduction")
 LATENCY = Quantity("forward_ms", "latency at batch 1 (ms)")
-TOP1 = Quantity("top1", "top-1 accuracy (%)")
+TOP1 = Quantity("top1", "top-1 accuracy (%)", most=100.0)
 
 _FEW_TICKS, _MANY_TICKS = 3, 7
 
@@ -91,14 +92,20 @@ def ratio_axis(axes: Axes, dense: float, label: str) -> None:
 
 
 def scale_y(axes: Axes, values: Sequence[float], ends: Sequence[float], *, most: float | None) -> None:
-    """A linear y axis around `values`; interval `ends` widen it by a third at most, and `most` bounds it."""
+    """A linear y axis around `values` and the `ends` of their intervals, bounded by `most`.
+
+    An end farther off than the values lie apart (and than a tenth of the highest) is cut: its interval would take
+    more than half of the axis.
+    """
     low, high = min(values), max(values)
-    width = max(high - low, 0.02 * abs(high), 1e-9)
-    bottom = max(min([low, *ends]), low - width / 3, 0.0) - 0.05 * width
-    top = min(max([high, *ends]), high + width / 3)
-    axes.set_ylim(bottom, (top if most is None else min(top, most)) + 0.12 * width)
+    width, reach = max(high - low, 0.02 * abs(high), 1e-9), max(high - low, 0.1 * abs(high))
+    bottom, top = max(min([low, *ends]), low - reach, 0.0), min(max([high, *ends]), high + reach)
+    top = top if most is None else min(top, most)
+    room = max(top - bottom, width)
+    axes.set_ylim(bottom - 0.05 * room, top + 0.12 * room)
     if most is not None:
-        axes.set_yticks([tick for tick in axes.get_yticks() if bottom <= tick <= most])
+        lowest, highest = axes.get_ylim()
+        axes.set_yticks([tick for tick in axes.get_yticks() if lowest <= tick <= min(highest, most)])
 
 
 def tick_label(tick: float) -> str:

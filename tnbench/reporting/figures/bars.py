@@ -1,4 +1,4 @@
-"""Parallel speedups as bars with their intervals; a bar short of one is a slowdown and says so."""
+"""Parallel speedups as bars with their intervals; where an interval ends short of one, the bar says so."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def speedup_bars(scalings: Sequence[Scaling], looks: Mapping[str, Look], *, name
         axes.set_yticks(range(len(shown)), [f"{scaling.point.label}, {scaling.parallel}" for scaling in shown])
         axes.tick_params(axis="y", length=0, labelcolor=INK)
         axes.set_ylim(len(shown) - 0.4, -0.6)
-        axes.set_xlim(0, 1.45 * most)
+        axes.set_xlim(0, 1.75 * most)
         axes.grid(visible=False, axis="y")
         base = "one GPU" if shown[0].point.context.on_gpu else "one core"
         axes.set_xlabel(f"speedup of a training step against {base}   ( | : as many times as there are cores)")
@@ -42,7 +42,7 @@ def speedup_bars(scalings: Sequence[Scaling], looks: Mapping[str, Look], *, name
 def _draw_bar(axes: Axes, place: int, scaling: Scaling, looks: Mapping[str, Look]) -> None:
     assert scaling.speedup is not None
     value, low, high, _ = scaling.speedup
-    slower = value < 1
+    slower = scaling.speedup.slower
     colour = looks[scaling.point.method].colour
     axes.barh(place, value, height=0.55, color=colour, alpha=0.35 if slower else 0.8, hatch="////" if slower else None)
     if low is not None and high is not None:

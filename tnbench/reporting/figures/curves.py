@@ -10,6 +10,7 @@ from tnbench.reporting.figures.axes import LATENCY, TOP1, Quantity, ratio_axis, 
 from tnbench.reporting.figures.labels import BACKING, Label, put_labels, room_for
 from tnbench.reporting.figures.style import DENSE_COLOUR, Look, drawing
 from tnbench.reporting.figures.svg import inline_svg
+from tnbench.reporting.launches import Timing
 from tnbench.reporting.points import Point, curves
 
 if TYPE_CHECKING:
@@ -20,18 +21,26 @@ _WIDTH, _HEIGHT = 4.7, 3.7
 _AXES_WIDTH_PT, _AXES_HEIGHT_PT = 285.0, 195.0
 
 
-def estimate(point: Point, quantity: Quantity) -> Estimate | None:
-    """A point's value on an axis: the median of samples for a timing, the mean over seeds otherwise."""
-    return point.timing(quantity.column) if quantity is LATENCY else point.over_seeds(quantity.column)
+def estimate(point: Point, quantity: Quantity) -> Estimate | Timing | None:
+    """A point's value on an axis: over launches for a timing, else over seeds; no interval passes `quantity.most`."""
+    if quantity is LATENCY:
+        return point.timing(quantity.column)
+    found = point.over_seeds(quantity.column)
+    if found is None or found.high is None or quantity.most is None:
+        return found
+    return found._replace(high=min(found.high, quantity.most))
 
 
 def curve_panel(
     points: Sequence[Point], x: Quantity, y: Quantity, looks: Mapping[str, Look], *, name: str, title: str
 ) -> str | None:
-    """One panel as SVG; None where no point has both quantities. `name` prefixes the ids of its elements."""
+    """One panel as SVG; None where no point has both quantities. `name` prefixes the ids of its elements.
+
+    The x axis is logarithmic: a point that is not above 0 there is left out.
+    """
     from matplotlib.figure import Figure
 
-    shown = [point for point in points if estimate(point, x) and estimate(point, y)]
+    shown = [point for point in points if (cost := estimate(point, x)) and cost.value > 0 and estimate(point, y)]
     if not shown:
         return None
     with drawing(name):
@@ -121,7 +130,7 @@ def _draw_dense(axes: Axes, point: Point, x: Quantity, y: Quantity, look: Look) 
 
 def _frame(axes: Axes, points: Sequence[Point], x: Quantity, y: Quantity, room: float) -> None:
     across = _ends(points, x) if x is LATENCY else []
-    scale_y(axes, [_value(point, y) for point in points], _ends(points, y), most=100.0 if y is TOP1 else None)
+    scale_y(axes, [_value(point, y) for point in points], _ends(points, y), most=y.most)
     scale_x(axes, [*(_value(point, x) for point in points), *across], room=room)
     axes.set(xlabel=x.label, ylabel=y.label)
     axes.spines[["top", "right"]].set_visible(False)
@@ -142,7 +151,7 @@ def _value(point: Point, quantity: Quantity) -> float:
     return found.value
 
 
-def _lengths(found: Estimate | None) -> list[list[float]] | None:
+def _lengths(found: Estimate | Timing | None) -> list[list[float]] | None:
     """The two lengths of an error bar, as matplotlib wants them; None where there is no interval."""
     if found is None or found.low is None or found.high is None:
         return None

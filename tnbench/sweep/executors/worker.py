@@ -14,9 +14,12 @@ from tnbench.sweep.executors.family import end_family, found_family
 from tnbench.sweep.executors.logs import captured
 from tnbench.sweep.executors.result import Result, outcome_of
 
+TAKEN = b"taken"
+"""Says that a call has reached the worker: if that dies before, the call did not kill it."""
+
 
 def serve(calls: Connection) -> None:
-    """Take pickled calls with their logs from `calls` and send back one pickled Result each."""
+    """Take pickled calls with their logs from `calls`; send back `TAKEN` at once, then one pickled Result."""
     found_family()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     faulthandler.enable()
@@ -25,6 +28,7 @@ def serve(calls: Connection) -> None:
             call, log = calls.recv()
         except EOFError:
             return
+        calls.send_bytes(TAKEN)
         calls.send_bytes(_run(call, log))
 
 
