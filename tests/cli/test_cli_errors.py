@@ -27,6 +27,7 @@ SENTENCES = {
     ("--select", "method=tuker2"): "no method is named 'tuker2'; the nearest is 'tucker2'",
     ("--select", "metod=tucker2"): "no axis is named 'metod'; the nearest is 'method'",
     ("--select", "method=cp"): "--select: method=cp leaves no case; on method there are: dense, svd",
+    ("--select", "rank=x5"): "--select: rank=x5 leaves no case; on rank there are: full, x2",
     ("--case", "svd/x0/cnn8/digits/none/single#0"): "x0",
     ("--case", "svd/k-1/cnn8/digits/none/single#0"): "k-1",
     ("--case", "svd/x2/cnn8/digits"): "case: got 'svd/x2/cnn8/digits' with 4 parts, wanted 6",

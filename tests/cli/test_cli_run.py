@@ -95,6 +95,13 @@ def test_a_run_records_summarises_and_writes_the_page_once(tnb: Tnb, small: str,
     assert [row["action"] for row in planned] == ["done", "done"]
 
 
+def test_a_selection_leaves_the_rest_of_the_suite_on_its_page(tnb: Tnb, small: str, tmp_path: Path) -> None:
+    tnb("run", "--suite", small, *INLINE)
+    ran = tnb("run", "--suite", small, "--select", "method=svd", *INLINE)
+    assert "dense" not in ran.stdout
+    assert "dense" in (tmp_path / ran.stdout.splitlines()[-1]).with_name("records.csv").read_text()
+
+
 def test_the_recorded_command_asks_for_the_same_record(tnb: Tnb, small: str, tmp_path: Path) -> None:
     import shlex
 

@@ -319,6 +319,14 @@ def test_a_changed_source_is_noted_where_the_version_did_not(world, ran, entry):
     assert found.why == "ok; the source of plug-in svd changed since, its version did not"
 
 
+@pytest.mark.parametrize(("status", "action"), [("failed", "run"), ("crashed", "run"), ("diverged", "done")])
+def test_a_failure_stands_no_longer_than_the_source_that_failed(world, ran, entry, status, action):
+    ran(status, reason="on purpose")
+    write_plugin(world.package / "methods", "svd", '"The svd, mended."\nVERSION = 1')
+    assert entry().action == action
+    assert f"{status}: on purpose; the source of plug-in svd changed since" in entry().why
+
+
 def test_why_other_data_or_another_machine_do_not_stand(world, ran, entry):
     ran()
     (world.data / "digits").write_text("d2")

@@ -84,6 +84,12 @@ def test_errors_name_the_nearest(registry, text, said):
     assert said in str(error.value)
 
 
+def test_dense_alone_is_not_what_a_rank_asked_for(registry):
+    assert Selection.parse("rank=x5", registry).leaves_none(CASES)
+    assert not Selection.parse("rank=x4", registry).leaves_none(CASES)
+    assert not Selection.parse("method=dense rank=x5", registry).leaves_none(CASES)
+
+
 def test_an_empty_selection_says_what_there_is(registry):
     assert Selection.parse("method=svd", registry).why_empty(CASES) == (
         "--select: method=svd leaves no case; on method there are: dense, tucker2, cp[iters=9,solver=als], tt"

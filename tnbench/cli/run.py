@@ -23,6 +23,7 @@ from tnbench.cli.options import (
 from tnbench.cli.page import write_page
 from tnbench.cli.progress import listener_for
 from tnbench.cli.request import to_request
+from tnbench.cli.stored import left_out_of_suite
 from tnbench.cli.taking import taking
 from tnbench.cli.terminal import counted, stderr, stdout
 from tnbench.core.record import BAD_STATUSES
@@ -65,7 +66,8 @@ def run(
     outcome = run_plan(made, store=store, registry=registry, executor=runs, listener=listener, max_time_s=max_time)
     if not quiet:
         print_summary(outcome, out)
-    typer.echo(write_page(outcome.records, made, reports, expected=len(made.entries)))
+    shown = [*outcome.records, *left_out_of_suite(asked, made.entries, results, registry)]
+    typer.echo(write_page(shown, made, reports, expected=max(len(shown), len(made.entries))))
     raise typer.Exit(exit_code(outcome))
 
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tnbench.cli.options import Chosen
+from tnbench.cli.request import DEFAULT_SUITE
 from tnbench.core.case import Case
 from tnbench.core.errors import UsageError
 from tnbench.core.record import Record
 
 if TYPE_CHECKING:
     from tnbench.core.registry import Registry
+    from tnbench.sweep.plan import Entry
 
 
 def stored_records(chosen: Chosen, results: Path, registry: Registry) -> list[Record]:
@@ -30,6 +33,17 @@ def stored_records(chosen: Chosen, results: Path, registry: Registry) -> list[Re
     if not found:
         raise UsageError(f"no record in {results} fits; see what is there with: tnbench export csv --results {results}")
     return found
+
+
+def left_out_of_suite(asked: Chosen, planned: Sequence[Entry], results: Path, registry: Registry) -> list[Record]:
+    """Stored records of the suite's cases that `--select` left out: the suite's page goes on showing them."""
+    if asked.case or not asked.select:
+        return []
+    cases = {entry.case.id for entry in planned}
+    with suppress(UsageError):  # nothing is stored
+        found = stored_records(Chosen(suite=asked.suite or DEFAULT_SUITE), results, registry)
+        return [record for record in found if record.case not in cases]
+    return []
 
 
 def _meant(chosen: Chosen, registry: Registry) -> Callable[[Case], bool]:

@@ -115,10 +115,10 @@ def _named(texts: Sequence[str], suite: Suite, registry: Registry) -> tuple[Cell
 
 def _selected(cells: Sequence[Cell], select: str | None, registry: Registry) -> list[Cell]:
     selection = Selection.parse(select, registry)
-    left = [cell for cell in cells if selection.matches(cell.case)]
-    if not left:
-        raise UsageError(selection.why_empty([cell.case for cell in cells]))
-    return left
+    cases = [cell.case for cell in cells]
+    if selection.leaves_none(cases):
+        raise UsageError(selection.why_empty(cases))
+    return [cell for cell in cells if selection.matches(cell.case)]
 
 
 class _Planner:

@@ -50,10 +50,17 @@ class Selection:
         """Whether every clause holds, those on ranks for dense cases too."""
         return all(clause.matches(case) for clause in self.clauses)
 
+    def leaves_none(self, cases: Sequence[Case]) -> bool:
+        """Whether nothing is left of `cases`, or nothing but the dense cases that a clause on ranks keeps."""
+        meant = Selection(tuple(clause for clause in self.clauses if clause.axis != "rank"))
+        if any(meant.matches(case) and case.rank != FULL for case in cases):
+            return not any(self.matches_exactly(case) for case in cases)
+        return not any(self.matches(case) for case in cases)
+
     def why_empty(self, cases: Sequence[Case]) -> str:
         """The sentence for a selection that leaves none of `cases`."""
         for clause in self.clauses:
-            if not any(Selection((clause,)).matches(case) for case in cases):
+            if Selection((clause,)).leaves_none(cases):
                 return f"--select: {clause} leaves no case; on {clause.axis} there are: {_there(clause.axis, cases)}"
         axes = "; ".join(f"{clause.axis}: {_there(clause.axis, cases)}" for clause in self.clauses)
         return f"--select: {self} leaves no case, though each clause alone does; there are {axes}"

@@ -55,10 +55,10 @@ def _judge_finished(record: Record, wanted: Wanted) -> Verdict:
     if record.status == "timeout" and limit < wanted.limits.timeout_s:
         return Verdict(None, f"it was ended at {limit:g} s; the limit is {wanted.limits.timeout_s:g} s now")
     reason = f"{record.status}: {record.reason}".removesuffix(": ")
-    notes = [
-        f"the source of plug-in {name} changed since, its version did not"
-        for name in changed_sources(_identity(record), wanted.identity)
-    ]
+    changed = changed_sources(_identity(record), wanted.identity)
+    if changed and record.status in ("failed", "crashed"):
+        return Verdict(None, f"{reason}; the source of plug-in {', '.join(changed)} changed since")
+    notes = [f"the source of plug-in {name} changed since, its version did not" for name in changed]
     return Verdict(record, "; ".join([reason, *notes]))
 
 

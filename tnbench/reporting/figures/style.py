@@ -17,6 +17,8 @@ SLOWER_COLOUR = "#b3360b"
 _COLOURS = ("#0072b2", "#d55e00", "#00875f", "#b0508a", "#8a6d00", "#2b8fd0", "#6a51a3", "#a3324b")
 """Okabe and Ito's palette (2008), darkened where it is too light for text on white, and two more."""
 
+_COMMON = ("cp", "svd", "tt", "tucker2")
+
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h", "p")
 
 
@@ -39,12 +41,15 @@ _SYMBOLS = dict(
 
 
 def looks(methods: Sequence[str]) -> dict[str, Look]:
-    """A look for each method, by alphabetical order; eight colours and nine markers give 72 different ones."""
-    rivals = sorted(set(methods) - {"dense"})
+    """A look for each method; eight colours and nine markers give 72 different ones.
+
+    The common methods have the same look on every page, whichever of them are there; others follow by name.
+    """
+    rivals = [*_COMMON, *sorted(set(methods) - {"dense", *_COMMON})]
     pairs = zip(rivals, cycle(_COLOURS), cycle(_MARKERS), strict=False)
     return {
         "dense": Look(DENSE_COLOUR, "*", "star"),
-        **{method: Look(colour, marker, _SYMBOLS[marker]) for method, colour, marker in pairs},
+        **{method: Look(colour, marker, _SYMBOLS[marker]) for method, colour, marker in pairs if method in methods},
     }
 
 
