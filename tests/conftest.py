@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -33,3 +35,11 @@ def mnist() -> Path:
 def checkpoints() -> Path:
     """A folder of published checkpoints."""
     return folder_of("TNBENCH_CHECKPOINTS", "published checkpoints")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def heed_interrupts() -> Iterator[None]:
+    """A shell starts background jobs with SIGINT ignored; the tests that interrupt mean it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

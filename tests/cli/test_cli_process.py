@@ -72,11 +72,6 @@ def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path, arguments: tuple
         assert process.stderr.read() == ""
 
 
-def heed_interrupts() -> None:
-    """A shell starts background jobs with SIGINT ignored, and children inherit that."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 @pytest.mark.slow
 def test_an_interrupt_ends_with_130_and_keeps_what_was_recorded(tmp_path: Path) -> None:
     (tmp_path / "sleeps.py").write_text(SLEEPS)
@@ -85,9 +80,7 @@ def test_an_interrupt_ends_with_130_and_keeps_what_was_recorded(tmp_path: Path) 
         command += ["--case", f"dense/full/cnn8/digits/{training}/single#0"]
     command += ["--limit-train", "256", "--baseline-epochs", "1"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(
-        command, cwd=tmp_path, start_new_session=True, preexec_fn=heed_interrupts, **pipes
-    ) as process:
+    with subprocess.Popen(command, cwd=tmp_path, start_new_session=True, **pipes) as process:
         seen = []
         for line in process.stdout:
             seen.append(line)

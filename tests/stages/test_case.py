@@ -163,7 +163,7 @@ def test_what_a_solver_imports_is_not_timed(results: Path, baseline: Baseline) -
     job = dataclasses.replace(job_of(results, case), baseline=baseline)
     command = [sys.executable, "-c", TELL_AT_THE_CLOCK]
     done = subprocess.run(command, input=pickle.dumps(job), capture_output=True, check=True)
-    assert done.stdout.split() == [b"False", b"True"]
+    assert done.stdout.split()[:2] == [b"False", b"True"]
 
 
 def test_divergence_is_named_with_its_epoch(results: Path, baseline: Baseline) -> None:
