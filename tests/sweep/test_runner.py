@@ -143,6 +143,7 @@ def test_every_end_is_a_typed_record(world, run):
     for record in outcome.records:
         assert record.settings["epochs"] == 1
         assert record.limits == {"timeout_s": 3.0}
+        assert record.status == "ok" or {"git_commit", "git_dirty", "versions", "cpu"} <= set(record.provenance)
         assert (world.results / record.provenance["log"]).is_file()
     assert stored(world).keys() == {record.case for record in outcome.records}
 
@@ -400,3 +401,65 @@ def test_records_are_what_the_store_gives_back(world, run):
     outcome = run(scratch("x1"), scratch("x2"))
     assert all(isinstance(record, Record) for record in outcome.records)
     assert list(stored(world).values()) == outcome.records
+
+
+# ---------------------------------------------------------------------------------------------------- launches
+
+
+@pytest.fixture
+def revision(monkeypatch):
+    """The code that plans believe in; the pretended records of these tests name none."""
+    facts = {}
+    monkeypatch.setattr("tnbench.sweep.plan.surroundings", lambda device: facts)
+    return facts
+
+
+def test_launches_run_round_by_round_until_each_case_has_so_many(world, run, listener, revision):
+    run(scratch("x1"))
+    run(scratch("x1"), scratch("x9"), launches=3)
+    cases = [line.value.case for line in world.store().record_lines()]
+    one, nine = scratch("x1"), scratch("x9")
+    assert cases == [one, one, nine, one, nine, nine]
+    attempts = [line.value.provenance["attempt"] for line in world.store().record_lines()]
+    assert attempts == [1, 2, 1, 3, 2, 3]
+    assert run(one, nine, launches=3).records == world.store().records()
+    assert len(world.store().record_lines()) == 6
+
+
+def test_launches_are_counted_by_the_revision_of_the_code(world, run, revision):
+    run(scratch("x1"), launches=2)
+    revision["git_commit"] = "b" * 40
+    registry, store = world.registry(), world.store()
+    request = Request(cases=(scratch("x1"),), data_root=world.data, results=world.results, launches=2)
+    (entry,) = make_plan(request, registry, store).entries
+    assert (entry.action, entry.launches, entry.why) == ("run", 2, "0 of 2 launches at bbbbbbbb")
+
+
+def test_every_launch_of_a_case_is_in_a_process_of_its_own(world, run, revision):
+    class Counting(InlineExecutor):
+        closed = 0
+
+        def close(self):
+            Counting.closed += 1
+            super().close()
+
+    run(scratch("x1"), scratch("x9"), launches=3, executor=Counting())
+    assert Counting.closed == 3  # between the rounds, and at the end
+
+
+def test_a_launch_that_ends_badly_is_not_repeated(world, run, listener, revision):
+    outcome = run(scratch("x3"), scratch("x1"), launches=3)
+    assert [record.status for record in outcome.records] == ["failed", "ok"]
+    cases = [line.value.case for line in world.store().record_lines()]
+    assert (cases.count(scratch("x3")), cases.count(scratch("x1"))) == (1, 3)
+
+
+def test_fresh_launches_do_not_count_earlier_ones(world, run, revision):
+    run(scratch("x1"), launches=2)
+    run(scratch("x1"), launches=2, fresh=True)
+    assert len(world.store().record_lines()) == 4
+
+
+def test_no_launch_at_all_is_refused(run):
+    with pytest.raises(UsageError, match="--launches: got 0, wanted a number from 1 on"):
+        run(scratch("x1"), launches=0)

@@ -78,6 +78,9 @@ class Asked(Chosen):
     timeout: Annotated[
         float | None, _limit(parser=seconds, metavar="TIME", help="Longest time of one case: seconds, or 30m, 2h.")
     ] = None
+    launches: Annotated[
+        int | None, _limit(help="Run each case until it has so many good runs by this revision of the code.")
+    ] = None
     fresh: Annotated[bool, _limit("--fresh", help="Run every case again.")] = False
     rerun: Annotated[
         str | None, _limit(metavar="STATUS,...", help="Run again the cases that ended so, such as failed,timeout.")

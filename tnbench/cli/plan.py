@@ -44,7 +44,9 @@ def plan(
 def in_words(made: Plan) -> str:
     """One line: ``quick: 49 cases (40 to run, 9 done, 0 to skip), 3 baselines to train``."""
     count = Counter(entry.action for entry in made.entries)
-    actions = f"{count['run']} to run, {count['done']} done, {count['skip']} to skip"
+    launches = sum(entry.launches for entry in made.entries if entry.action == "run")
+    often = f" in {counted(launches, 'launch', 'launches')}" if launches > count["run"] else ""
+    actions = f"{count['run']} to run{often}, {count['done']} done, {count['skip']} to skip"
     baselines = counted(len(made.baselines), "baseline")
     return f"{made.name}: {counted(len(made.entries), 'case')} ({actions}), {baselines} to train"
 

@@ -29,6 +29,7 @@ def to_request(asked: Asked, *, data_root: Path, results: Path) -> Request:
         timeout_s=asked.timeout,
         fresh=asked.fresh,
         rerun=tuple(asked.rerun.split(",")) if asked.rerun else (),
+        launches=asked.launches,
         data_root=data_root,
         results=results,
     )

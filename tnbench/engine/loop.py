@@ -11,21 +11,19 @@ from dataclasses import dataclass, field
 import torch
 import torch.distributed
 from torch import Tensor, nn
-from torch.nn import functional
 
 from tnbench.core.errors import Diverged, NotApplicable
 from tnbench.core.protocols import Augmentation, Crew, Normalisation, Recipe
-from tnbench.engine.augment import augment
-from tnbench.engine.evaluate import mode_of, normalise
-from tnbench.engine.schedule import one_cycle
-from tnbench.engine.splitmix import key, permutation
+from tnbench.engine.evaluate import mode_of
+from tnbench.engine.splitmix import key
+from tnbench.engine.step import Batches, Step, batches, batches_per_epoch, optimiser_for
 from tnbench.measure.clock import synchronise
 from tnbench.measure.memory import PeakMemory
 
 WARM_UP_STEPS = 10
 """Steps that are not timed: the first ones build buckets, pick kernels and fill caches. At most half of all steps."""
 
-_ORDER, _LAYERS = 0, 1
+_LAYERS = 1
 
 
 @dataclass
@@ -70,8 +68,10 @@ def fit(
     model.to(crew.device, dtype)
     run = RankFit(threads=crew.threads)
     if recipe.epochs:
-        data = _Data(pictures.to(crew.device), labels.to(crew.device), normalisation, augmentation, dtype)
-        optimiser = _optimiser(model, recipe)  # the first of a process imports 150 MB of torch, not to be charged here
+        data = Batches(pictures.to(crew.device), labels.to(crew.device), normalisation, augmentation, dtype)
+        optimiser = optimiser_for(
+            model, recipe
+        )  # the first of a process imports 150 MB of torch, not to be charged here
         with PeakMemory(crew.device) as peak, mode_of(model, training=True), _own_generator(recipe, crew):
             _train(model, optimiser, data, recipe, crew, run)
         run.peak_bytes = peak.bytes
@@ -80,80 +80,26 @@ def fit(
     return run
 
 
-@dataclass(frozen=True)
-class _Data:
-    pictures: Tensor
-    labels: Tensor
-    normalisation: Normalisation
-    augmentation: Augmentation
-    dtype: torch.dtype
-
-    def batch(self, indices: Tensor, recipe: Recipe, epoch: int) -> tuple[Tensor, Tensor]:
-        indices = indices.to(self.pictures.device)
-        augmented = augment(
-            self.pictures[indices], indices, seed=recipe.seed, epoch=epoch, augmentation=self.augmentation
-        )
-        return normalise(augmented, self.normalisation, self.dtype), self.labels[indices]
-
-
 def _train(
-    model: nn.Module, optimiser: torch.optim.Optimizer, data: _Data, recipe: Recipe, crew: Crew, run: RankFit
+    model: nn.Module, optimiser: torch.optim.Optimizer, data: Batches, recipe: Recipe, crew: Crew, run: RankFit
 ) -> None:
-    wrapped, n = crew.wrap(model), len(data.labels)
-    steps = recipe.epochs * _batches_per_epoch(n, recipe)
-    step = 0
+    take, n = Step(crew.wrap(model), optimiser, data, recipe, crew), len(data)
+    steps = recipe.epochs * batches_per_epoch(n, recipe)
+    number = 0
     for epoch in range(recipe.epochs):
         crew.barrier()
         epoch_start = time.perf_counter()
         total = torch.zeros((), dtype=torch.float64, device=crew.device)
         for batch in batches(n, recipe, epoch):
             start = time.perf_counter()
-            share = batch.tensor_split(crew.world)[crew.rank]
-            inputs, labels = data.batch(share, recipe, epoch)
-            _set_rate(optimiser, one_cycle(step, steps, recipe.lr))
-            # Ranks' gradients are averaged alike; with this weight their average is the mean over the global batch.
-            loss = _update(wrapped, optimiser, inputs, labels, weight=len(share) * crew.world / len(batch))
-            total += loss * len(share)
+            total += take(batch, epoch=epoch, number=number)
             synchronise(crew.device)
-            if step >= min(WARM_UP_STEPS, steps // 2):
+            if number >= min(WARM_UP_STEPS, steps // 2):
                 run.step_s.append(time.perf_counter() - start)
-            step += 1
+            number += 1
         run.loss.append(_mean_loss(total, n, crew))
         run.epoch_s.append(time.perf_counter() - epoch_start)
         _check_finite(run.loss[-1], epoch, recipe)
-
-
-def _update(
-    model: nn.Module, optimiser: torch.optim.Optimizer, inputs: Tensor, labels: Tensor, *, weight: float
-) -> Tensor:
-    """One step down the gradient of `weight` times the mean loss, which comes back."""
-    optimiser.zero_grad(set_to_none=True)
-    loss = functional.cross_entropy(model(inputs), labels)
-    (weight * loss).backward()
-    optimiser.step()
-    return loss.detach()
-
-
-def batches(n: int, recipe: Recipe, epoch: int) -> Iterator[Tensor]:
-    """The epoch's global batches: indices (int64) of ceil(n / batch_size) parts of nearly equal size."""
-    order = permutation(key(recipe.seed, epoch, _ORDER), n)
-    yield from order.tensor_split(_batches_per_epoch(n, recipe))
-
-
-def _batches_per_epoch(n: int, recipe: Recipe) -> int:
-    return math.ceil(n / recipe.batch_size)
-
-
-def _optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    weights = [parameter for parameter in model.parameters() if parameter.ndim > 1]
-    others = [parameter for parameter in model.parameters() if parameter.ndim <= 1]
-    groups = [{"params": weights, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.momentum > 0)
-
-
-def _set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
-    for group in optimiser.param_groups:
-        group["lr"] = rate
 
 
 def _mean_loss(total: Tensor, n: int, crew: Crew) -> float:
@@ -163,7 +109,7 @@ def _mean_loss(total: Tensor, n: int, crew: Crew) -> float:
 
 
 def _check_shares(n: int, recipe: Recipe, crew: Crew) -> None:
-    smallest = n // _batches_per_epoch(n, recipe)
+    smallest = n // batches_per_epoch(n, recipe)
     if smallest < crew.world:
         raise NotApplicable(
             f"a batch of {smallest} pictures cannot be shared by {crew.world} processes; "

@@ -37,23 +37,28 @@ def usable_cores() -> int:
     return affinity if quota is None else max(1, min(affinity, int(quota)))
 
 
-def provenance(device: str) -> dict[str, Any]:
-    """Plain facts about this machine and process, taken when a case starts."""
-    import torch
-
+def surroundings(device: str) -> dict[str, Any]:
+    """Plain facts about this machine and the code, known without torch, so that a case that never ran has them too."""
     facts: dict[str, Any] = {
-        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "host": socket.gethostname(),
         "os": platform.platform(),
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in _PACKAGES},
         "cpu": _cpu_model(),
         "cores": usable_cores(),
-        "threads": torch.get_num_threads(),
         **_git(),
     }
+    return facts | {"driver": _driver()} if device.startswith("cuda") else facts
+
+
+def provenance(device: str) -> dict[str, Any]:
+    """`surroundings` and what torch knows, taken when a case starts."""
+    import torch
+
+    started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    facts = {"started": started, **surroundings(device), "threads": torch.get_num_threads()}
     if device.startswith("cuda"):
-        facts |= {"gpu": device_model(device), "cuda": torch.version.cuda, "driver": _driver()}
+        facts |= {"gpu": device_model(device), "cuda": torch.version.cuda}
     return facts
 
 
@@ -89,12 +94,16 @@ def _cgroup_quota(root: Path) -> float | None:
 
 @cache
 def _git() -> dict[str, Any]:
-    """Commit and dirtiness of the checkout that tnbench runs from; both None for an installed package."""
-    here = Path(__file__)
-    in_git = ("git", "-C", str(here.parent))
-    if _output(*in_git, "ls-files", "--error-unmatch", here.name) is None:
+    """Commit of the checkout that tnbench runs from, and whether the package's own files differ from it.
+
+    Both are None for an installed package. What lies beside the package (results, notes) makes nothing dirty.
+    """
+    package = Path(__file__).parent.parent
+    in_git = ("git", "-C", str(package))
+    if _output(*in_git, "ls-files", "--error-unmatch", "__init__.py") is None:
         return {"git_commit": None, "git_dirty": None}
-    return {"git_commit": _output(*in_git, "rev-parse", "HEAD"), "git_dirty": bool(_output(*in_git, "status", "-s"))}
+    changed = _output(*in_git, "status", "--short", "--", ".")
+    return {"git_commit": _output(*in_git, "rev-parse", "HEAD"), "git_dirty": bool(changed)}
 
 
 @cache

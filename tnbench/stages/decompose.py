@@ -31,7 +31,7 @@ def decompose(prepared: Prepared, model: nn.Module, *, rescale: bool = False) ->
     """
     method, policy = prepared.plugins["method"], prepared.plugins["rank"]
     keep = prepared.plugins["model"].module.keep_dense(model)
-    _warm_up(method, prepared.device)
+    warm_up(method, prepared.device)
     with PeakMemory(prepared.device) as peak, stopwatch(prepared.device) as elapsed:
         swapped = swap_layers(model, method, policy, keep=keep, seed=prepared.job.case.seed, rescale=rescale)
     summary = summarise(model, swapped, method)
@@ -39,7 +39,7 @@ def decompose(prepared: Prepared, model: nn.Module, *, rescale: bool = False) ->
     return Decomposition(swapped.model, summary, elapsed.seconds, peak.bytes)
 
 
-def _warm_up(method: Bound, device: torch.device) -> None:
+def warm_up(method: Bound, device: torch.device) -> None:
     """Factorise tiny layers, so that no case is charged for what a solver imports or sets up at its first call."""
     for layer in (nn.Conv2d(4, 4, 3), nn.Linear(4, 4)):
         if method.module.refuses(layer) is None:

@@ -9,6 +9,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
+from tnbench.core.job import Job
 from tnbench.core.protocols import Augmentation, Crew, Fit, Normalisation, Recipe
 from tnbench.core.registry import Bound
 from tnbench.core.settings import Settings
@@ -34,18 +35,14 @@ class Share:
 
 def fit_model(prepared: Prepared, model: nn.Module, parallel: Bound, *, epochs: int, lr: float) -> Fit:
     """Train `model` in place on every rank of `parallel`. Raises Diverged or RankDied."""
-    settings = prepared.job.settings
-    recipe = Recipe(
-        epochs, lr, settings.batch_size, settings.momentum, settings.weight_decay, seed=prepared.job.case.seed
-    )
-    pictures = prepared.pictures
+    settings, pictures = prepared.job.settings, prepared.pictures
     share = Share(
         copy.deepcopy(model).cpu(),
         pictures.train,
         pictures.train_labels,
         prepared.normalisation,
         pictures.augmentation,
-        recipe,
+        recipe_of(prepared.job, epochs=epochs, lr=lr),
         settings,
     )
     ranks: list[tuple[RankFit, list[str]]] = parallel.module.launch(
@@ -68,6 +65,12 @@ def fit_model(prepared: Prepared, model: nn.Module, parallel: Bound, *, epochs: 
         threads=first.threads,
         notes=notes,
     )
+
+
+def recipe_of(job: Job, *, epochs: int, lr: float) -> Recipe:
+    """How a fit of the job's case is run."""
+    settings = job.settings
+    return Recipe(epochs, lr, settings.batch_size, settings.momentum, settings.weight_decay, seed=job.case.seed)
 
 
 def train_rank(crew: Crew, *, share: Share) -> tuple[RankFit, list[str]]:

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +17,9 @@ from tnbench.core.grammar import AXES
 from tnbench.core.job import Job
 from tnbench.core.record import STATUSES, Record
 from tnbench.core.registry import Registry
+from tnbench.core.revision import Revision
 from tnbench.core.settings import Limits, Settings, record_key
+from tnbench.measure.environment import surroundings
 from tnbench.store.records import Store
 from tnbench.sweep.baselines import BaselineNode, Baselines
 from tnbench.sweep.device import resolve_device
@@ -24,7 +27,7 @@ from tnbench.sweep.identity import Facts, Identity
 from tnbench.sweep.names import check_case
 from tnbench.sweep.select import Selection
 from tnbench.sweep.skips import skip_record, why_skipped
-from tnbench.sweep.standing import Wanted, judge
+from tnbench.sweep.standing import Wanted, alike, judge
 from tnbench.sweep.suite import Cell, Suite, load_suite
 
 
@@ -40,6 +43,7 @@ class Request:
     timeout_s: float | None = None
     fresh: bool = False
     rerun: tuple[str, ...] = ()
+    launches: int | None = None
     data_root: Path = Path("data")
     results: Path = Path("results")
 
@@ -49,6 +53,7 @@ class Entry:
     """One case of a plan. A case to run has a job, any other the record that stands for it.
 
     `baseline` is the key of the node of the plan that it waits for; empty where it needs none, or has it already.
+    `launches` is how often it is to run, each time in a process of its own and with a record of its own.
     """
 
     case: Case
@@ -59,6 +64,7 @@ class Entry:
     record: Record | None = None
     identity: Identity = field(default_factory=dict)
     baseline: str = ""
+    launches: int = 1
 
 
 @dataclass(frozen=True)
@@ -84,6 +90,8 @@ def make_plan(request: Request, registry: Registry, store: Store) -> Plan:
     for status in request.rerun:
         if status not in STATUSES:
             raise UsageError(f"--rerun: {unknown('status', status, STATUSES)}")
+    if request.launches is not None and request.launches < 1:
+        raise UsageError(f"--launches: got {request.launches}, wanted a number from 1 on")
     seen = frozenset(line.id for line in (*store.record_lines(), *store.baseline_lines()))
     planner = _Planner(request, registry, store, settings, limits)
     entries = tuple(planner.entry(cell) for cell in _selected(suite.cells, request.select, registry))
@@ -144,16 +152,32 @@ class _Planner:
         settings, request = self._settings.as_json(), self._request
         wanted = Wanted(key, settings, identity, self._limits, request.fresh, request.rerun)
         record, why = judge(self._earlier[case.id], wanted)
-        if record is not None:
+        had = self._launches(case, wanted)
+        missing = (request.launches or 1) - had
+        if record is not None and (request.launches is None or missing < 1 or record.status != "ok"):
             return Entry(case, key, "done", why, None, record, identity)
-        return self._run(case, key, why, identity)
+        if record is not None:
+            why = f"{had} of {request.launches} launches at {self._revision}"
+        return self._run(case, key, why, identity, max(missing, 1))
 
-    def _run(self, case: Case, key: str, why: str, identity: Identity) -> Entry:
+    def _launches(self, case: Case, wanted: Wanted) -> int:
+        """How often the case was run well by the code as it is now; only counted where launches are asked for."""
+        if self._request.launches is None or wanted.fresh:
+            return 0
+        good = [record for record in alike(self._earlier[case.id], wanted) if record.status == "ok"]
+        return sum(Revision.of(record.provenance) == self._revision for record in good)
+
+    @cached_property
+    def _revision(self) -> Revision:
+        return Revision.of(surroundings(self._settings.device))
+
+    def _run(self, case: Case, key: str, why: str, identity: Identity, launches: int) -> Entry:
         self._check_options(case)
         roots, files = (self._request.data_root, self._request.results), self._registry.plugin_files
         job = Job(case, key, self._settings, self._limits, *roots, files, attempt=self._attempts[key] + 1)
         baseline, waits_for = self.baselines.serve(case, job)
-        return Entry(case, key, "run", why, dataclasses.replace(job, baseline=baseline), None, identity, waits_for)
+        job = dataclasses.replace(job, baseline=baseline)
+        return Entry(case, key, "run", why, job, None, identity, waits_for, launches)
 
     def _check_options(self, case: Case) -> None:
         """Raise UsageError for a wrong option. Only names with options are loaded: most plug-ins import torch."""

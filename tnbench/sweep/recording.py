@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import socket
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +11,7 @@ from tnbench.core.baseline import Baseline
 from tnbench.core.job import Job
 from tnbench.core.record import Record
 from tnbench.core.registry import Registry
+from tnbench.measure.environment import surroundings
 from tnbench.sweep.baselines import BaselineNode
 from tnbench.sweep.command import reproducing_command
 from tnbench.sweep.executors import Result
@@ -77,7 +77,7 @@ def _unmeasured(job: Job, execution: Execution) -> Record:
         execution.result.reason,
         settings=job.settings.as_json(),
         limits=dataclasses.asdict(job.limits),
-        provenance={"started": execution.started, "host": socket.gethostname()},
+        provenance={"started": execution.started, **surroundings(job.settings.device)},
     )
 
 

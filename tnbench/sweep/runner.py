@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -106,6 +106,15 @@ def run_plan(
     return Outcome(run.records(), interrupted, run.left, tuple(run.cut))
 
 
+def _rounds(plan: Plan) -> Iterator[tuple[int, Entry, Job]]:
+    """Every launch of every case to run, round by round, so that a slow spell of the machine falls on all alike."""
+    todo = [(entry, entry.job) for entry in plan.entries if entry.job is not None]
+    for launch in range(max((entry.launches for entry, _ in todo), default=0)):
+        for entry, job in todo:
+            if launch < entry.launches:
+                yield launch, entry, dataclasses.replace(job, attempt=job.attempt + launch)
+
+
 class _Run:
     """What one run of a plan keeps in mind while it goes on."""
 
@@ -128,12 +137,16 @@ class _Run:
         self._nodes = {node.key: node for node in plan.baselines}
         self._trained: dict[str, Baseline | Execution | None] = {}
         self._new: dict[str, Record] = {}
-        self._todo = [(entry, entry.job) for entry in plan.entries if entry.job is not None]
+        self._todo = list(_rounds(plan))
         self._total, self._done = len(self._todo) + len(plan.baselines), 0
 
     def all_entries(self) -> None:
-        for entry, job in self._todo:
-            if self._taken(entry, job):
+        before = 0
+        for launch, entry, job in self._todo:
+            if launch > before:  # a launch is a process of its own, and the executor may keep one for many cases
+                self._executor.close()
+                before = launch
+            if self._ended_badly(entry) or self._taken(entry, job, launch):
                 continue
             served = self._baseline(entry.baseline) if entry.baseline else job.baseline
             if isinstance(served, Execution):
@@ -141,7 +154,7 @@ class _Run:
                 self._done += 1
             elif entry.baseline and served is None:
                 self.left += 1
-            elif not self._taken(entry, job):  # asked again, for a baseline takes its time
+            elif not self._taken(entry, job, launch):  # asked again, for a baseline takes its time
                 self._case(entry, dataclasses.replace(job, baseline=served))
 
     def records(self) -> list[Record]:
@@ -149,10 +162,19 @@ class _Run:
         found = [self._new.get(entry.key, entry.record) for entry in self._plan.entries]
         return [record for record in found if record is not None]
 
-    def _taken(self, entry: Entry, job: Job) -> bool:
-        """Whether another process has recorded the case since the plan was made; its record then counts as ours."""
+    def _ended_badly(self, entry: Entry) -> bool:
+        """Whether an earlier launch of this run had no good end: another one would have none either."""
+        ended = self._new.get(entry.key)
+        hopeless = ended is not None and ended.status != "ok"
+        self._done += hopeless
+        return hopeless
+
+    def _taken(self, entry: Entry, job: Job, launch: int) -> bool:
+        """Whether another process has run this launch since the plan was made; its record then counts as ours."""
         lines = self._store.record_lines()
         since = [line.value for line in lines if line.value.key == entry.key and line.id not in self._plan.seen]
+        if len(since) <= launch:  # these are our own earlier launches
+            return False
         record = judge(since, Wanted(entry.key, job.settings.as_json(), entry.identity, job.limits)).record
         if record is None:
             return False

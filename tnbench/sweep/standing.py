@@ -32,6 +32,11 @@ class Verdict(NamedTuple):
     why: str
 
 
+def alike(earlier: Sequence[Record], wanted: Wanted) -> list[Record]:
+    """Those of the earlier records of one case that are of what is wanted: same settings, data, plug-ins, machine."""
+    return [record for record in earlier if not _disagreements(record, wanted)]
+
+
 def judge(earlier: Sequence[Record], wanted: Wanted) -> Verdict:
     """Look through the earlier records of one case, oldest first, for one that stands.
 
@@ -39,7 +44,7 @@ def judge(earlier: Sequence[Record], wanted: Wanted) -> Verdict:
     """
     if wanted.fresh:
         return Verdict(None, "--fresh runs everything again")
-    same = [record for record in earlier if not _disagreements(record, wanted)]
+    same = alike(earlier, wanted)
     if not same:
         return Verdict(None, _why_none(earlier, wanted))
     counting = reduce(lambda old, new: new if supersedes(new, old) else old, same)

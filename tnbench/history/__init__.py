@@ -1,0 +1,1 @@
+"""Numbers from commit to commit: asv's files and site, the gate, and bisection."""
