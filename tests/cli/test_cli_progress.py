@@ -16,7 +16,7 @@ SKIPPED = a_record("cp/x9/cnn8/digits/none/single#0", "skipped", "out of reach")
 
 
 def go_through(listener: Any) -> None:
-    entries = [SimpleNamespace(action=action) for action in ("run", "run", "run", "done")]
+    entries = [SimpleNamespace(action=action, launches=1) for action in ("run", "run", "run", "done")]
     listener.planned(SimpleNamespace(name="small", entries=entries, baselines=[None]))
     for done, record in enumerate((OK, BAD, SKIPPED)):
         listener.started(record.case, done, 3, None if done == 0 else 100.0)

@@ -8,9 +8,10 @@ import torch
 from torch import nn
 
 from tnbench.core.registry import Bound
-from tnbench.engine.compress import Summary, summarise, swap_layers
-from tnbench.measure.clock import stopwatch
+from tnbench.engine.compress import Summary, Swapped, summarise, swap_layers
+from tnbench.measure.clock import Elapsed, stopwatch
 from tnbench.measure.memory import PeakMemory
+from tnbench.stages.in_process import in_process
 from tnbench.stages.prepare import Prepared
 
 
@@ -25,15 +26,20 @@ class Decomposition:
 
 
 def decompose(prepared: Prepared, model: nn.Module, *, rescale: bool = False) -> Decomposition:
-    """Compress a copy of `model` as the case says. Raises NotApplicable with the reason why it cannot be.
+    """Compress a copy of `model` as the case says, with its threads. Raises NotApplicable: the reason why it cannot be.
 
     Errors of the layers are computed after the clock has stopped.
     """
     method, policy = prepared.plugins["method"], prepared.plugins["rank"]
     keep = prepared.plugins["model"].module.keep_dense(model)
     warm_up(method, prepared.device)
-    with PeakMemory(prepared.device) as peak, stopwatch(prepared.device) as elapsed:
-        swapped = swap_layers(model, method, policy, keep=keep, seed=prepared.job.case.seed, rescale=rescale)
+
+    def work() -> tuple[Swapped, Elapsed, PeakMemory]:
+        with PeakMemory(prepared.device) as peak, stopwatch(prepared.device) as elapsed:
+            swapped = swap_layers(model, method, policy, keep=keep, seed=prepared.job.case.seed, rescale=rescale)
+        return swapped, elapsed, peak
+
+    swapped, elapsed, peak = in_process(prepared, work)
     summary = summarise(model, swapped, method)
     print(summary)
     return Decomposition(swapped.model, summary, elapsed.seconds, peak.bytes)

@@ -11,10 +11,13 @@ from tnbench.engine.evaluate import normalise
 from tnbench.measure.clock import time_calls
 from tnbench.measure.counts import count_macs, count_params, state_bytes
 from tnbench.measure.memory import PeakMemory
+from tnbench.stages.in_process import in_process
 from tnbench.stages.prepare import Prepared
 
 LATENCY_BATCH, THROUGHPUT_BATCH = 1, 128
-_WARMUP, _SAMPLES, _LEAST_S = 5, 20, 0.1
+WARM_UP_CALLS = 5
+"""Forward passes that are not timed."""
+_SAMPLES, _LEAST_S = 20, 0.1
 
 
 @dataclass(frozen=True)
@@ -47,20 +50,10 @@ def measure_forward(prepared: Prepared, model: nn.Module) -> Measured:
 
     One process measures, with the threads of the parallel plug-in where that works in this process.
     """
-    parallel = prepared.plugins["parallel"]
-    if not parallel.module.IN_PROCESS:
-        return _measure_here(prepared, model, torch.get_num_threads())
-    measured: list[Measured] = parallel.module.launch(
-        lambda crew: _measure_here(prepared, model, crew.threads),
-        parallel.atom.count,
-        parallel.options,
-        prepared.job.settings.device,
-        prepared.job.plugin_files,
-    )
-    return measured[0]
+    return in_process(prepared, lambda: _measure_here(prepared, model))
 
 
-def _measure_here(prepared: Prepared, model: nn.Module, threads: int) -> Measured:
+def _measure_here(prepared: Prepared, model: nn.Module) -> Measured:
     training = model.training
     model.eval()
     with torch.inference_mode(), PeakMemory(prepared.device) as peak:
@@ -72,14 +65,16 @@ def _measure_here(prepared: Prepared, model: nn.Module, threads: int) -> Measure
         "throughput": [THROUGHPUT_BATCH / seconds for seconds in batch],
     }
     metrics = {name: _median(values) for name, values in samples.items()}
-    return Measured({**metrics, "forward_peak_bytes": peak.bytes}, samples, threads)
+    return Measured({**metrics, "forward_peak_bytes": peak.bytes}, samples, torch.get_num_threads())
 
 
 def _time_batch(prepared: Prepared, model: nn.Module, size: int) -> list[float]:
     test = prepared.pictures.test
     repeated = test[torch.arange(size) % len(test)].to(prepared.device)
     batch = normalise(repeated, prepared.normalisation, prepared.dtype)
-    return time_calls(lambda: model(batch), device=prepared.device, warmup=_WARMUP, samples=_SAMPLES, least_s=_LEAST_S)
+    return time_calls(
+        lambda: model(batch), device=prepared.device, warmup=WARM_UP_CALLS, samples=_SAMPLES, least_s=_LEAST_S
+    )
 
 
 def _median(values: list[float]) -> float:

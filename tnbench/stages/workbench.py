@@ -65,7 +65,7 @@ class Workbench:
 
     @cached_property
     def decomposition(self) -> Decomposition:
-        """One compression of the dense network: its model, summary and peak memory."""
+        """One compression of the dense network, not rescaled: its model, summary and peak memory."""
         return decompose(self.prepared, self.dense)
 
     def size(self) -> dict[str, float]:
