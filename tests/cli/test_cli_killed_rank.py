@@ -40,7 +40,7 @@ def a_rank_below(main: psutil.Process) -> psutil.Process:
 
 @pytest.mark.slow
 def test_a_killed_rank_is_a_crashed_record_and_the_suite_goes_on(tmp_path: Path) -> None:
-    words = ["run", "--case", KILLED, "--case", NEXT, "--epochs", "3", "--batch-size", "2", "--device", "cpu"]
+    words = ["run", "--case", KILLED, "--case", NEXT, "--epochs", "10", "--batch-size", "8", "--device", "cpu"]
     main = [sys.executable, "-c", "from tnbench.cli import main; main()"]
     with subprocess.Popen([*main, *words], cwd=tmp_path, stdout=subprocess.PIPE, text=True) as running:
         parent = psutil.Process(running.pid)
