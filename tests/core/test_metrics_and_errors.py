@@ -28,6 +28,13 @@ def test_a_unit_in_a_name_is_the_unit(metric):
         assert metric.unit not in UNIT_OF_SUFFIX.values()
 
 
+@pytest.mark.parametrize("metric", METRICS.values(), ids=list(METRICS))
+def test_what_is_timed_varies_from_launch_to_launch(metric):
+    assert metric.varies in ("launch", "seed", "never")
+    timed = metric.unit in ("s", "ms", "1/s") or metric.name.endswith("_peak_bytes")
+    assert timed == (metric.varies == "launch") or metric.derived
+
+
 def test_a_metric_is_declared_once():
     assert len(metrics._ALL) == len(METRICS)
 

@@ -3,57 +3,76 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 
 @dataclass(frozen=True)
 class Metric:
-    """`better` is ``higher``, ``lower`` or ``neither``; a `derived` metric is computed by the table, never stored."""
+    """`better` is ``higher``, ``lower`` or ``neither``.
+
+    `varies` says what has to be repeated to learn how far the number scatters: a ``launch`` (it is timed, or memory),
+    the ``seed`` (another run with the same seed computes the same), or ``never`` (it is counted).
+    `sources` are the stored metrics that a derived one is computed from when somebody looks; it is never stored itself.
+    """
 
     name: str
     unit: str
     better: str
     summary: str
-    derived: bool = False
+    varies: str = "launch"
+    sources: tuple[str, ...] = ()
 
+    @property
+    def derived(self) -> bool:
+        return bool(self.sources)
+
+
+def _derived(name: str, sources: str, unit: str, better: str, summary: str) -> Metric:
+    return Metric(name, unit, better, summary, sources=tuple(sources.split()))
+
+
+_counted, _computed = partial(Metric, varies="never"), partial(Metric, varies="seed")
 
 _ALL = (
-    Metric("params", "1", "lower", "parameters of the whole network, after compression"),
-    Metric("params_dense", "1", "neither", "parameters of the whole dense network"),
-    Metric("params_layers", "1", "lower", "weights of the layers that were compressed, after compression"),
-    Metric("params_layers_dense", "1", "neither", "weights of the same layers when dense"),
-    Metric("macs", "1", "lower", "multiply-accumulates of one picture's forward pass, counted from the modules"),
-    Metric("macs_dense", "1", "neither", "the same for the dense network"),
-    Metric("flops", "1", "lower", "floating-point operations of one forward pass: two for each multiply-accumulate"),
-    Metric("flops_dense", "1", "neither", "the same for the dense network"),
-    Metric("model_bytes", "byte", "lower", "bytes of the tensors in the state dict, buffers included"),
-    Metric("weight_error", "1", "lower", "||W - W~|| / ||W|| over all compressed layers together, before training"),
+    _counted("params", "1", "lower", "parameters of the whole network, after compression"),
+    _counted("params_dense", "1", "neither", "parameters of the whole dense network"),
+    _counted("params_layers", "1", "lower", "weights of the layers that were compressed, after compression"),
+    _counted("params_layers_dense", "1", "neither", "weights of the same layers when dense"),
+    _counted("macs", "1", "lower", "multiply-accumulates of one picture's forward pass, counted from the modules"),
+    _counted("macs_dense", "1", "neither", "the same for the dense network"),
+    _counted("flops", "1", "lower", "floating-point operations of one forward pass: two for each multiply-accumulate"),
+    _counted("flops_dense", "1", "neither", "the same for the dense network"),
+    _counted("model_bytes", "byte", "lower", "bytes of the tensors in the state dict, buffers included"),
+    _computed("weight_error", "1", "lower", "||W - W~|| / ||W|| over all compressed layers together, before training"),
     Metric("decompose_s", "s", "lower", "time to choose ranks, factorise and swap the layers"),
     Metric("baseline_s", "s", "neither", "time that training the baseline took (none for an imported checkpoint)"),
     Metric("train_s", "s", "lower", "time of the case's own training, all epochs"),
     Metric("epoch_s", "s", "lower", "median time of one epoch of the case's own training"),
     Metric("end_to_end_s", "s", "lower", "baseline's training + decomposition + training"),
     Metric("step_ms", "ms", "lower", "median time of a training step, the slowest rank's (warm-up apart)"),
-    Metric("top1", "%", "higher", "test pictures classified right after training, at the last epoch"),
-    Metric("top1_before", "%", "higher", "test pictures classified right after decomposition, before training"),
-    Metric("top1_baseline", "%", "neither", "test pictures that the baseline classifies right"),
-    Metric("correct", "1", "higher", "number of test pictures classified right after training"),
-    Metric("test_pictures", "1", "neither", "number of test pictures"),
-    Metric("train_loss", "nat", "lower", "mean training loss of the last epoch"),
+    _computed("top1", "%", "higher", "test pictures classified right after training, at the last epoch"),
+    _computed("top1_before", "%", "higher", "test pictures classified right after decomposition, before training"),
+    _computed("top1_baseline", "%", "neither", "test pictures that the baseline classifies right"),
+    _computed("correct", "1", "higher", "number of test pictures classified right after training"),
+    _counted("test_pictures", "1", "neither", "number of test pictures"),
+    _computed("train_loss", "nat", "lower", "mean training loss of the last epoch"),
     Metric("forward_ms", "ms", "lower", "median latency of a forward pass at batch 1"),
     Metric("throughput", "1/s", "higher", "pictures per second of the forward pass at batch 128 (median)"),
     Metric("decompose_peak_bytes", "byte", "lower", "peak memory of the decomposition above its start"),
     Metric("train_peak_bytes", "byte", "lower", "peak memory of the training above its start (largest rank)"),
     Metric("forward_peak_bytes", "byte", "lower", "peak memory of the timed forward passes above their start"),
-    Metric("processes", "1", "neither", "processes that the case's training was spread over"),
-    Metric("threads", "1", "neither", "threads per process during training"),
-    Metric("compression", "1", "higher", "params_dense / params, whole network", derived=True),
-    Metric("compression_layers", "1", "higher", "params_layers_dense / params_layers", derived=True),
-    Metric("mac_reduction", "1", "higher", "macs_dense / macs; not a speedup", derived=True),
-    Metric("drop", "point", "lower", "top1 of dense with the same extra training, minus top1", derived=True),
-    Metric("algorithmic_speedup", "1", "higher", "forward_ms of dense / forward_ms, same processes", derived=True),
-    Metric("speedup", "1", "higher", "step_ms on one core (threads:1) or one GPU / step_ms, same model", derived=True),
-    Metric("efficiency", "1", "higher", "speedup / cores or GPUs used", derived=True),
-    Metric("same_cores_ratio", "1", "higher", "step_ms of one process on the same cores / step_ms", derived=True),
+    _counted("processes", "1", "neither", "processes that the case's training was spread over"),
+    _counted("threads", "1", "neither", "threads per process during training"),
+    _derived("compression", "params_dense params", "1", "higher", "params_dense / params, whole network"),
+    _derived(
+        "compression_layers", "params_layers_dense params_layers", "1", "higher", "params_layers_dense / params_layers"
+    ),
+    _derived("mac_reduction", "macs_dense macs", "1", "higher", "macs_dense / macs; not a speedup"),
+    _derived("drop", "top1", "point", "lower", "top1 of dense with the same extra training, minus top1"),
+    _derived("algorithmic_speedup", "forward_ms", "1", "higher", "forward_ms of dense / forward_ms, same processes"),
+    _derived("speedup", "step_ms", "1", "higher", "step_ms on one core (threads:1) or one GPU / step_ms, same model"),
+    _derived("efficiency", "step_ms", "1", "higher", "speedup / cores or GPUs used"),
+    _derived("same_cores_ratio", "step_ms", "1", "higher", "step_ms of one process on the same cores / step_ms"),
 )
 
 METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}

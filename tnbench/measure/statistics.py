@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +21,14 @@ class Estimate(NamedTuple):
     low: float | None
     high: float | None
     n: int
+
+
+class Excess(NamedTuple):
+    """How a median changed, the one-sided bound of that change, and `p`: how likely chance alone would show it."""
+
+    change: float
+    bound: float
+    p: float
 
 
 def median_interval(samples: Sequence[float], confidence: float = CONFIDENCE) -> Estimate:
@@ -86,19 +95,87 @@ def ratio_interval(
     return Estimate(value, float(low), float(high), n)
 
 
+def excess(
+    now: Sequence[float],
+    then: Sequence[float],
+    tolerance: float,
+    *,
+    rising: bool = True,
+    relative: bool = True,
+    seed: int = 0,
+    confidence: float = CONFIDENCE,
+    resamples: int = 20_000,
+) -> Excess:
+    """Whether the median went from `then` to `now` beyond `tolerance`: above it, or below it where not `rising`.
+
+    A `relative` change is a share of the median of `then`, another has the samples' unit. Both sides are resampled with
+    replacement and independently; `bound` is the near end of the changes' one-sided percentile interval, and
+    `p` = (k + 1) / (resamples + 1) with k resamples at or within the tolerance (Davison and Hinkley, Bootstrap Methods
+    and their Application, 1997, section 4.2), so that none is below 1 / (resamples + 1).
+
+    Raises ValueError where a side has fewer than six samples, or `then` one that is not above 0 of a relative change.
+    """
+    after, before = _checked(now), _checked(then)
+    if min(len(after), len(before)) < LEAST_SAMPLES:
+        raise ValueError(f"got {len(before)} and {len(after)} samples, wanted at least {LEAST_SAMPLES} of each")
+    if relative and not np.min(before) > 0:
+        raise ValueError(f"got {np.min(before):g} among what a share is taken of, wanted numbers above 0")
+    places = _places_of_both(len(after), len(before), resamples, seed)
+    after, before = (np.sort(side)[chosen].mean(axis=0) for side, chosen in zip((after, before), places, strict=True))
+    changes = (after - before) / (before if relative else 1.0)
+    within = changes <= tolerance if rising else changes >= tolerance
+    bound = np.quantile(changes, 1 - confidence if rising else confidence)
+    p = (np.count_nonzero(within) + 1) / (resamples + 1)
+    return Excess(change_of_medians(now, then, relative=relative), float(bound), float(p))
+
+
+def change_of_medians(now: Sequence[float], then: Sequence[float], *, relative: bool) -> float:
+    """How far median(now) is from median(then), as a share of the latter where `relative`."""
+    after, before = float(np.median(_checked(now))), float(np.median(_checked(then)))
+    return (after - before) / (before if relative else 1.0)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P-values adjusted for their number, in their order: those at most 0.05 hold together with 95 % confidence.
+
+    The i-th smallest of m is multiplied by m + 1 - i, and none is smaller than one before it (Holm, Scandinavian
+    Journal of Statistics 1979). It holds however the tests depend on one another.
+
+    >>> holm([0.02, 0.01, 0.5])
+    [0.04, 0.03, 0.5]
+    """
+    values = np.asarray(p_values, dtype=float)
+    order = np.argsort(values, kind="stable")
+    steps = np.minimum(1.0, np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1)))
+    adjusted = np.empty_like(values)
+    adjusted[order] = steps
+    return [float(value) for value in adjusted]
+
+
 def _resampled_medians(values: np.ndarray, generator: np.random.Generator, resamples: int) -> np.ndarray:
-    """Medians of `resamples` bootstrap samples, drawn from their exact distribution in no time.
+    medians: np.ndarray = np.sort(values)[_middle_places(len(values), generator, resamples)].mean(axis=0)
+    return medians
+
+
+@lru_cache(maxsize=8)
+def _places_of_both(after: int, before: int, resamples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """`_middle_places` for two sides; many comparisons of as many samples share them."""
+    generator = np.random.default_rng(seed)
+    return _middle_places(after, generator, resamples), _middle_places(before, generator, resamples)
+
+
+def _middle_places(n: int, generator: np.random.Generator, resamples: int) -> np.ndarray:
+    """Which two of n sorted values are in the middle of `resamples` bootstrap samples; the same twice for an odd n.
 
     Resampling draws n places uniformly, and the m-th smallest of n uniform numbers is a beta(m, n+1-m) variable (David
-    and Nagaraja, section 2.3); given it, the next one splits the rest as beta(1, n-m) does.
+    and Nagaraja, section 2.3); given it, the next one splits the rest as beta(1, n-m) does. So they are drawn from
+    their exact distribution in no time.
     """
-    ordered, n = np.sort(values), len(values)
     middle = (n + 1) // 2
     lower = generator.beta(middle, n + 1 - middle, resamples)
     upper = lower if n % 2 else lower + (1 - lower) * generator.beta(1, n - middle, resamples)
-    places = np.minimum((n * np.stack([lower, upper])).astype(int), n - 1)
-    medians: np.ndarray = ordered[places].mean(axis=0)
-    return medians
+    places: np.ndarray = np.minimum((n * np.stack([lower, upper])).astype(int), n - 1)
+    return places
 
 
 def _checked(samples: Sequence[float]) -> np.ndarray:
