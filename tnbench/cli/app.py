@@ -8,6 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from tnbench.cli import baseline, data
+from tnbench.cli.check import check
 from tnbench.cli.doctor import doctor
 from tnbench.cli.drop import drop
 from tnbench.cli.export import export
@@ -45,6 +46,7 @@ for name, verb in (
     ("report", report),
     ("show", show),
     ("export", export),
+    ("check", check),
     ("drop", drop),
     ("doctor", doctor),
 ):

@@ -1,4 +1,4 @@
-"""``tnbench export``: the tidy table, derived columns included, as CSV or JSON."""
+"""``tnbench export``: the tidy table, derived columns included, as CSV or JSON; or the records themselves."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from tnbench.cli.options import RESULTS, Chosen, Plugins, Results
-from tnbench.cli.stored import stored_records
+from tnbench.cli.stored import stored_lines, stored_records
 from tnbench.cli.taking import taking
 from tnbench.cli.terminal import print_text
 from tnbench.core.errors import UsageError
@@ -17,27 +17,30 @@ from tnbench.core.registry import Registry
 
 
 class Form(StrEnum):
-    """What the table is written as."""
+    """What is written: the table as csv or json, or whole records as lines that the store reads again."""
 
     csv = "csv"
     json = "json"
+    records = "records"
 
 
 @taking(Chosen)
 def export(
     chosen: Chosen,
-    form: Annotated[Form, typer.Argument(metavar="csv|json", help="What the table is written as.")],
+    form: Annotated[
+        Form, typer.Argument(metavar="csv|json|records", help="A table, or whole records.")
+    ],
     output: Annotated[
         Path | None, typer.Option(metavar="FILE", help="File to write (default: standard output).")
     ] = None,
     results: Results = RESULTS,
     plugin: Plugins = None,
 ) -> None:
-    """Write the table of records with its derived columns, one row per record."""
-    from tnbench.reporting.export import to_csv, to_json
+    """Write the table of records with its derived columns, one row per record; or the records, lossless.
 
-    records = stored_records(chosen, results, Registry(plugin or ()))
-    text = to_csv(records) if form is Form.csv else to_json(records)
+    The form records holds every launch with its samples, as JSON Lines: tnbench check --against reads it.
+    """
+    text = _text(form, chosen, results, Registry(plugin or ()))
     if output is None:
         print_text(text)
         return
@@ -47,3 +50,13 @@ def export(
         raise UsageError(
             f"--output: {output} cannot be written ({error.strerror}); give a file in a folder of yours"
         ) from None
+
+
+def _text(form: Form, chosen: Chosen, results: Path, registry: Registry) -> str:
+    if form is Form.records:
+        from tnbench.store.records import text_of
+
+        return "".join(map(text_of, stored_lines(chosen, results, registry)))
+    from tnbench.reporting.export import to_csv, to_json
+
+    return (to_csv if form is Form.csv else to_json)(stored_records(chosen, results, registry))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -10,6 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tnbench.core.errors import TnbenchError, UsageError
+
+_PLAIN = ("-c", "color.ui=false", "-c", "log.showSignature=false")
+"""What a user may have set that adds to what git prints."""
+
+_OF_HOOKS = ("GIT_DIR", "GIT_COMMON_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY")
 
 
 @dataclass(frozen=True)
@@ -50,26 +56,61 @@ class Repository:
         """The first line of its message."""
         return self.git("show", "--no-patch", "--format=%s", commit)
 
+    def in_short(self, commit: str) -> str:
+        """Such as ``1a2b3c4d Add a solver``."""
+        return f"{commit[:8]} {self.subject(commit)}"
+
+    def description(self, commit: str) -> str:
+        """Its hash, author, date and message, and how much of which files it changed, as ``git log --stat`` has it."""
+        return self.git("log", "--max-count=1", "--first-parent", "-m", "--stat", commit)
+
+    def precedes(self, earlier: str, later: str) -> bool:
+        """Whether the commit `earlier` is an ancestor of `later`."""
+        return self._agrees("merge-base", "--is-ancestor", earlier, later)
+
+    def holds(self, commit: str, path: Path) -> bool:
+        """Whether there is a file or folder at `path`, relative to the top folder, in a commit."""
+        return self._agrees("cat-file", "-e", f"{commit}:{'' if path == Path() else path.as_posix()}")
+
     @contextmanager
     def worktree(self, commit: str) -> Iterator[Path]:
         """A temporary checkout of `commit`, taken away afterwards; the repository's own files stay as they are."""
         with tempfile.TemporaryDirectory(prefix="tnbench-") as folder:
-            tree = Path(folder) / "tree"
-            self.git("worktree", "add", "--detach", "--quiet", str(tree), commit)
+            tree = Path(folder).resolve() / "tree"
             try:
+                self.git("worktree", "add", "--detach", "--quiet", str(tree), commit)
                 yield tree
-            finally:
-                self.git("worktree", "remove", "--force", str(tree))
+            finally:  # an interrupt may come before git has added it, and after
+                if f"worktree {tree}" in self.git("worktree", "list", "--porcelain").splitlines():
+                    self.git("worktree", "remove", "--force", str(tree))
 
     def git(self, *arguments: str, at: Path | None = None) -> str:
         """What ``git arguments`` prints, run at the top folder or elsewhere. Raises TnbenchError with git's words."""
         return _git(at or self.root, *arguments)
 
+    def _agrees(self, *arguments: str) -> bool:
+        try:
+            self.git(*arguments)
+        except TnbenchError:
+            return False
+        return True
+
+
+def outside_hooks() -> dict[str, str]:
+    """The environment without what git sets for its hooks: there it names one repository, wherever git is run."""
+    return {name: value for name, value in os.environ.items() if name not in _OF_HOOKS}
+
 
 def _git(folder: Path, *arguments: str) -> str:
     try:
         done = subprocess.run(
-            ("git", "-C", str(folder), *arguments), capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL
+            ("git", *_PLAIN, "-C", str(folder), *arguments),
+            capture_output=True,
+            check=True,
+            encoding="utf-8",
+            errors="replace",
+            env=outside_hooks(),
+            stdin=subprocess.DEVNULL,
         )
     except FileNotFoundError:
         raise TnbenchError("git is not installed; install it, for commits are its business") from None

@@ -78,11 +78,19 @@ def titles(contexts: Iterable[Context]) -> dict[Context, str]:
 
     Two contexts that differ in their epochs alone are ``cnn8 on digits, finetune (epochs=1)`` and ``... (epochs=2)``.
     """
+    return {
+        context: f"{context.model} on {context.dataset}, {context.training}{f' ({own})' if own else ''}"
+        for context, own in distinctions(contexts).items()
+    }
+
+
+def distinctions(contexts: Iterable[Context]) -> dict[Context, str]:
+    """Of each what tells it from the others, beside model, dataset and training: ``epochs=1, torch=2.15.0``."""
     distinct = list(dict.fromkeys(contexts))
     facts = {context: _facts(context) for context in distinct}
     names = list(dict.fromkeys(name for found in facts.values() for name in found))
     telling = [name for name in names if len({facts[context].get(name) for context in distinct}) > 1]
-    return {context: _title(context, facts[context], telling) for context in distinct}
+    return {context: _own(facts[context], telling) for context in distinct}
 
 
 def _facts(context: Context) -> dict[str, str]:
@@ -96,11 +104,9 @@ def _facts(context: Context) -> dict[str, str]:
     return {**rest, **settings, **versions}
 
 
-def _title(context: Context, facts: dict[str, str], telling: Sequence[str]) -> str:
-    own = [
+def _own(facts: dict[str, str], telling: Sequence[str]) -> str:
+    return ", ".join(
         facts[name] if name == "parallel" else f"{name.replace('_', ' ')}={facts[name][:40]}"
         for name in telling
         if facts.get(name)
-    ]
-    inside = f" ({', '.join(own)})" if own else ""
-    return f"{context.model} on {context.dataset}, {context.training}{inside}"
+    )

@@ -92,11 +92,11 @@ class Store:
 
     def append(self, record: Record) -> str:
         """Write one record durably; its line's id comes back. Raises TnbenchError for what JSON cannot hold."""
-        return self._append("record", record.as_json(), f"record of {record.case}")
+        return self._append("record", record, f"record of {record.case}")
 
     def append_baseline(self, baseline: Baseline) -> str:
         """Write one baseline durably; its line's id comes back."""
-        return self._append("baseline", baseline.as_json(), f"baseline of {baseline.model} on {baseline.dataset}")
+        return self._append("baseline", baseline, f"baseline of {baseline.model} on {baseline.dataset}")
 
     def drop(self, records: Iterable[Record], reason: str) -> int:
         """Take records back, older ones of the same identity included, by a further line. Returns how many lines."""
@@ -130,8 +130,7 @@ class Store:
 
     def _live(self, kind: str) -> list[Line]:
         lines, _ = self._read()
-        dropped = {id for line in lines if line.kind == "drop" for id in line.value["drops"]}
-        return [line for line in lines if line.kind == kind and line.id not in dropped]
+        return live(lines, kind)
 
     def _drop(self, ids: list[str], reason: str) -> int:
         if not reason.strip():
@@ -140,15 +139,14 @@ class Store:
             self._append("drop", {"drops": ids, "reason": reason}, "drop")
         return len(ids)
 
-    def _append(self, kind: str, value: dict[str, Any], what: str) -> str:
-        id = uuid.uuid4().hex
-        at = datetime.now(UTC).isoformat(timespec="microseconds")
+    def _append(self, kind: str, value: Any, what: str) -> str:
+        line = Line(kind, uuid.uuid4().hex, datetime.now(UTC).isoformat(timespec="microseconds"), value)
         try:
-            text = json.dumps({"kind": kind, "id": id, "at": at, **value}, allow_nan=False)
+            text = text_of(line)
         except (TypeError, ValueError) as error:
             raise TnbenchError(f"{what}: {error}; a record holds finite numbers and plain JSON types only") from None
-        self._write(f"{text}\n".encode())
-        return id
+        self._write(text.encode())
+        return line.id
 
     def _write(self, line: bytes) -> None:
         segment, self._segment = self._segment or self._new_segment(), None
@@ -177,12 +175,26 @@ class Store:
         size = segment.stat().st_size
         before, lines = self._known.get(segment, (0, []))
         if size != before:  # segments only ever grow, so equal sizes mean equal content
-            lines = list(_lines_of(segment))
+            lines = list(lines_of(segment))
             self._known[segment] = size, lines
         return lines
 
 
-def _lines_of(segment: Path) -> Iterator[Line | str]:
+def live(lines: Iterable[Line], kind: str) -> list[Line]:
+    """Those of one kind that no other of the lines takes back."""
+    lines = list(lines)
+    dropped = {id for line in lines if line.kind == "drop" for id in line.value["drops"]}
+    return [line for line in lines if line.kind == kind and line.id not in dropped]
+
+
+def text_of(line: Line) -> str:
+    """A line as it stands in a file, its end included. Raises ValueError or TypeError for what JSON cannot hold."""
+    value = line.value if line.kind == "drop" else line.value.as_json()
+    return json.dumps({"kind": line.kind, "id": line.id, "at": line.at, **value}, allow_nan=False) + "\n"
+
+
+def lines_of(segment: Path) -> Iterator[Line | str]:
+    """The lines of a file, in its order; of one that cannot be read a sentence that says so."""
     texts = segment.read_bytes().splitlines(keepends=True)
     for number, text in enumerate(texts, 1):
         where = f"{segment}, line {number}"
