@@ -8,6 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from tnbench.cli import baseline, data
+from tnbench.cli.bisect import bisect
 from tnbench.cli.check import check
 from tnbench.cli.doctor import doctor
 from tnbench.cli.drop import drop
@@ -47,6 +48,7 @@ for name, verb in (
     ("show", show),
     ("export", export),
     ("check", check),
+    ("bisect", bisect),
     ("drop", drop),
     ("doctor", doctor),
 ):

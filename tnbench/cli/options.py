@@ -59,10 +59,9 @@ class Chosen:
 
 
 @dataclass(frozen=True)
-class Asked(Chosen):
-    """Everything that decides what a plan holds. The settings bear the names of `tnbench.core.settings.Settings`."""
+class Tuned:
+    """How cases are run. The settings bear the names of `tnbench.core.settings.Settings`."""
 
-    seeds: Annotated[int | None, typer.Option(help="How many seeds, from 0 on (default: the suite's).")] = None
     device: Annotated[str | None, _setting(metavar="DEVICE", help="auto, cpu, cuda or cuda:N.")] = None
     dtype: Annotated[str | None, _setting(metavar="TYPE", help="float32 or float64.")] = None
     tf32: Annotated[bool | None, _setting(help="Let the GPU multiply in TF32.")] = None
@@ -78,6 +77,13 @@ class Asked(Chosen):
     timeout: Annotated[
         float | None, _limit(parser=seconds, metavar="TIME", help="Longest time of one case: seconds, or 30m, 2h.")
     ] = None
+
+
+@dataclass(frozen=True)
+class Asked(Tuned, Chosen):
+    """Everything that decides what a plan holds."""
+
+    seeds: Annotated[int | None, typer.Option(help="How many seeds, from 0 on (default: the suite's).")] = None
     launches: Annotated[
         int | None, _limit(help="Run each case until it has so many good runs by this revision of the code.")
     ] = None

@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tnbench.cli.options import Asked
+from tnbench.cli.options import Asked, Tuned
 from tnbench.core.settings import Settings
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def to_request(asked: Asked, *, data_root: Path, results: Path) -> Request:
     )
 
 
-def overrides(asked: Asked) -> dict[str, Any]:
+def overrides(asked: Tuned) -> dict[str, Any]:
     """The settings that were given, by the names of `Settings`."""
     names = [field.name for field in dataclasses.fields(Settings)]
     return {name: value for name in names if (value := getattr(asked, name)) is not None}

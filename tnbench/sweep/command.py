@@ -22,18 +22,19 @@ def reproducing_command(job: Job, registry: Registry) -> str:
     for field in dataclasses.fields(Settings):
         value = getattr(job.settings, field.name)
         if value != field.default:
-            words += _option(field.name, value)
+            words += option(field.name, value)
     if job.limits != Limits():
         words += ["--timeout", f"{job.limits.timeout_s:.12g}"]
     for name in ("data_root", "results"):
         if getattr(job, name) != getattr(Request, name):
-            words += _option(name, getattr(job, name))
+            words += option(name, getattr(job, name))
     for file in _plugin_files(job, registry):
         words += ["--plugin", file]
     return shlex.join([*words, "--fresh"])
 
 
-def _option(name: str, value: Any) -> list[str]:
+def option(name: str, value: Any) -> list[str]:
+    """The words that give an option of the command line a value."""
     flag = name.replace("_", "-")
     if isinstance(value, bool):
         return [f"--{flag}" if value else f"--no-{flag}"]
