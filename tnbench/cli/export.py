@@ -17,21 +17,30 @@ from tnbench.core.registry import Registry
 
 
 class Form(StrEnum):
-    """What is written: the table as csv or json, or whole records as lines that the store reads again."""
+    """What is written: the table as csv or json, whole records as lines that the store reads again, or asv's files."""
 
     csv = "csv"
     json = "json"
     records = "records"
+    asv = "asv"
 
 
 @taking(Chosen)
 def export(
     chosen: Chosen,
     form: Annotated[
-        Form, typer.Argument(metavar="csv|json|records", help="A table, or whole records.")
+        Form, typer.Argument(metavar="csv|json|records|asv", help="A table, whole records, or results for asv.")
     ],
     output: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="File to write (default: standard output).")
+        Path | None,
+        typer.Option(
+            metavar="FILE|DIR",
+            help="File to write (default: standard output); of asv the folder of results (default: asv.conf.json's).",
+        ),
+    ] = None,
+    commit: Annotated[
+        str | None,
+        typer.Option(metavar="REV", help="asv: the commit of records that name none (an installed tnbench)."),
     ] = None,
     results: Results = RESULTS,
     plugin: Plugins = None,
@@ -39,7 +48,15 @@ def export(
     """Write the table of records with its derived columns, one row per record; or the records, lossless.
 
     The form records holds every launch with its samples, as JSON Lines: tnbench check --against reads it.
+    The form asv adds what was measured at commits to the results of asv: tnbench history shows them.
     """
+    if form is Form.asv:
+        from tnbench.cli.export_asv import export_asv
+
+        export_asv(chosen, output, commit, results, Registry(plugin or ()))
+        return
+    if commit is not None:
+        raise UsageError(f"--commit: got {commit!r} with the form {form}, wanted the form asv; leave it out")
     text = _text(form, chosen, results, Registry(plugin or ()))
     if output is None:
         print_text(text)
