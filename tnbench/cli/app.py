@@ -13,6 +13,7 @@ from tnbench.cli.check import check
 from tnbench.cli.doctor import doctor
 from tnbench.cli.drop import drop
 from tnbench.cli.export import export
+from tnbench.cli.history import history
 from tnbench.cli.list import list_names
 from tnbench.cli.plan import plan
 from tnbench.cli.report import report
@@ -50,6 +51,7 @@ for name, verb in (
     ("check", check),
     ("bisect", bisect),
     ("drop", drop),
+    ("history", history),
     ("doctor", doctor),
 ):
     app.command(name)(verb)
