@@ -20,8 +20,8 @@ from tnbench.core.registry import Registry
 from tnbench.core.settings import Limits, Settings
 
 if TYPE_CHECKING:
-    from tnbench.history.at_commit import Trial
-    from tnbench.history.search import Ends, Say
+    from tnbench.history.bisect.at_commit import Trial
+    from tnbench.history.bisect.search import Ends, Say
 
 STATUS = "status"
 """Said instead of a metric: whether the case ends ok."""
@@ -56,9 +56,9 @@ def bisect(
 
     Exit code: 0 found, 1 nothing to bisect or nothing that can be named, 2 wrong use, 130 interrupted.
     """
-    from tnbench.history.at_commit import Trial, scratch
+    from tnbench.history.bisect.at_commit import Trial, scratch
+    from tnbench.history.bisect.search import Ends
     from tnbench.history.commits import Repository
-    from tnbench.history.search import Ends
     from tnbench.sweep.command import option
 
     known, parsed, files = _metric(metric), _case(case), tuple(file.resolve() for file in plugin or ())
@@ -79,7 +79,7 @@ def bisect(
 
 def _find(ends: Ends, trial: Trial, metric: Metric | None, launches: int, say: Say) -> tuple[str, str]:
     """The commit, and what it did."""
-    from tnbench.history.bisect import Quantity, find_break, find_change, in_words
+    from tnbench.history.bisect.find import Quantity, find_break, find_change, in_words
 
     good, bad = (ends.repository.in_short(commit) for commit in (ends.good, ends.bad))
     quantity = None if metric is None else Quantity(metric, lambda tree: trial.number(tree, metric.name), launches)

@@ -20,9 +20,9 @@ from tnbench.core.errors import UsageError
 from tnbench.core.registry import Registry
 
 if TYPE_CHECKING:
-    from tnbench.history.findings import Finding
-    from tnbench.history.reference import Side
-    from tnbench.history.tolerance import Tolerance
+    from tnbench.history.gate.findings import Finding
+    from tnbench.history.gate.reference import Side
+    from tnbench.history.gate.tolerance import Tolerance
 
 
 @taking(Chosen)
@@ -45,8 +45,8 @@ def check(
 
     Exit code: 0 nothing regressed, 1 something did, 2 wrong use, or nothing that a clause could be judged by.
     """
-    from tnbench.history.gate import judge
-    from tnbench.history.tolerance import parse_tolerances
+    from tnbench.history.gate.judge import judge
+    from tnbench.history.gate.tolerance import parse_tolerances
 
     tolerances = parse_tolerances(fail_on)
     reference, now = _sides(chosen, against, at, results, Registry(plugin or ()))
@@ -61,7 +61,7 @@ def check(
 
 
 def _end(findings: Sequence[Finding], tolerances: Sequence[Tolerance]) -> None:
-    from tnbench.history.findings import Verdict, unjudged
+    from tnbench.history.gate.findings import Verdict, unjudged
 
     regressed = any(finding.verdict is Verdict.regressed for finding in findings)
     unheld = ", ".join(map(str, unjudged(findings, tolerances)))
@@ -78,7 +78,7 @@ def _end(findings: Sequence[Finding], tolerances: Sequence[Tolerance]) -> None:
 
 
 def _sides(chosen: Chosen, against: str, at: str | None, results: Path, registry: Registry) -> tuple[Side, Side]:
-    from tnbench.history.reference import lines_now, newest, read_reference
+    from tnbench.history.gate.reference import lines_now, newest, read_reference
     from tnbench.store.records import Store
 
     store, here = Store(results), Path()
@@ -101,7 +101,7 @@ def _sides(chosen: Chosen, against: str, at: str | None, results: Path, registry
 def _append(
     file: Path, reference: Side, now: Side, tolerances: Sequence[Tolerance], findings: Sequence[Finding]
 ) -> None:
-    from tnbench.history.markdown import to_markdown
+    from tnbench.history.gate.markdown import to_markdown
 
     try:
         with file.open("a", encoding="utf-8") as out:
@@ -113,8 +113,8 @@ def _append(
 
 
 def _print(reference: Side, now: Side, findings: Sequence[Finding], out: Console) -> None:
-    from tnbench.history.findings import Verdict
-    from tnbench.history.wording import HEADER, counts, labels, remarks, row
+    from tnbench.history.gate.findings import Verdict
+    from tnbench.history.gate.wording import HEADER, counts, labels, remarks, row
 
     names = labels(finding.cell for finding in findings)
     table = Table(box=None, header_style="dim", pad_edge=False)
@@ -135,7 +135,7 @@ def _print(reference: Side, now: Side, findings: Sequence[Finding], out: Console
 
 
 def _rows(findings: Sequence[Finding]) -> list[dict[str, Any]]:
-    from tnbench.history.wording import labels
+    from tnbench.history.gate.wording import labels
 
     names = labels(finding.cell for finding in findings)
     return [

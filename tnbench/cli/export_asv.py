@@ -20,11 +20,11 @@ def export_asv(chosen: Chosen, output: Path | None, commit: str | None, results:
     Says on standard error what was left out, and on standard output what is there now. Raises UsageError, before
     anything is written, where asv, the folder or the repository cannot be found, or no launch at a commit is chosen.
     """
-    from tnbench.history.asv_project import CONFIG, check_asv, read_project
+    from tnbench.history.asv.project import CONFIG, check_asv, read_project
 
     check_asv()
-    from tnbench.history.asv_launches import found_in
-    from tnbench.history.asv_results import export
+    from tnbench.history.asv.launches import found_in
+    from tnbench.history.asv.results import export
     from tnbench.history.commits import Repository
     from tnbench.store.records import Store
 

@@ -13,7 +13,7 @@ import typer
 from tnbench.core.errors import TnbenchError, UsageError
 
 if TYPE_CHECKING:
-    from tnbench.history.asv_project import Project
+    from tnbench.history.asv.project import Project
 
 _STDERR = 2
 
@@ -24,8 +24,8 @@ def history(
     serve: Annotated[bool, typer.Option(help="Serve the site until Ctrl-C, to this machine only.")] = True,
 ) -> None:
     """Publish the results of asv as a site that works offline, and serve it on 127.0.0.1."""
-    from tnbench.history.asv_project import read_project
-    from tnbench.history.serve import address, bound_server
+    from tnbench.history.asv.project import read_project
+    from tnbench.history.asv.serve import address, bound_server
 
     project = _checked(read_project(config, otherwise="name one: --config FILE"))
     if not serve:
@@ -57,8 +57,8 @@ def _checked(project: Project) -> Project:
 
 def _publish(project: Project) -> None:
     """Let asv write its site, its words on standard error, and make the site work offline."""
-    from tnbench.history.asv_results import restore
-    from tnbench.history.site import make_offline
+    from tnbench.history.asv.results import restore
+    from tnbench.history.asv.site import make_offline
 
     restore(project.results_dir)  # asv run has left out what tnbench export asv wrote
     command = (sys.executable, "-m", "asv", "publish", "--config", str(project.config))

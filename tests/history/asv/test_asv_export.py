@@ -23,9 +23,9 @@ from machines import DESK, NODE, changed, on_desk, on_node
 from tnbench.core.errors import TnbenchError, UsageError
 from tnbench.core.metrics import METRICS
 from tnbench.core.record import Record
-from tnbench.history.asv_benchmarks import BENCHMARKS
-from tnbench.history.asv_launches import Found, found_in, in_order
-from tnbench.history.asv_results import Exported, export, restore
+from tnbench.history.asv.benchmarks import BENCHMARKS
+from tnbench.history.asv.launches import Found, found_in, in_order
+from tnbench.history.asv.results import Exported, export, restore
 from tnbench.history.commits import Repository
 from tnbench.store.records import Line
 

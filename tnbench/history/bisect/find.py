@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from tnbench.core.errors import TnbenchError
 from tnbench.core.metrics import Metric
-from tnbench.history.search import Answer, Ends, Say, first_bad
-from tnbench.history.side_by_side import (
+from tnbench.history.bisect.search import Answer, Ends, Say, first_bad
+from tnbench.history.bisect.side_by_side import (
     Measure,
     SideBySide,
     Unmeasured,

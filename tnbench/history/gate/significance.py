@@ -10,9 +10,9 @@ from statistics import median
 from tnbench.core.case import Case
 from tnbench.core.metrics import Metric
 from tnbench.core.record import Record
-from tnbench.history.findings import Change, Finding, Verdict
+from tnbench.history.gate.findings import Change, Finding, Verdict
+from tnbench.history.gate.tolerance import Tolerance
 from tnbench.history.launches import Cell
-from tnbench.history.tolerance import Tolerance
 from tnbench.measure.statistics import CONFIDENCE, LEAST_SAMPLES, Excess, change_of_medians, excess, holm
 
 RESAMPLES = 20_000

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from tnbench.history.gate.tolerance import Tolerance
 from tnbench.history.launches import Cell
-from tnbench.history.tolerance import Tolerance
 
 
 class Verdict(StrEnum):

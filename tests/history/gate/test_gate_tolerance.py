@@ -6,7 +6,7 @@ import pytest
 
 from tnbench.core.errors import UsageError
 from tnbench.core.metrics import METRICS
-from tnbench.history.tolerance import parse_tolerances
+from tnbench.history.gate.tolerance import parse_tolerances
 
 
 def test_clauses_are_read_with_their_side_and_unit() -> None:

@@ -17,10 +17,10 @@ from asv.benchmarks import Benchmarks
 from asv.config import Config
 
 from tnbench.core.metrics import METRICS
-from tnbench.history import shared_virtualenv
-from tnbench.history.asv_benchmarks import BENCHMARKS
+from tnbench.history.asv import shared_virtualenv
+from tnbench.history.asv.benchmarks import BENCHMARKS
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 CASES = tomllib.loads((ROOT / "tnbench/suites/asv.toml").read_text(encoding="utf-8"))["cases"]
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 

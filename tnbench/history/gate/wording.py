@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
-from tnbench.history.findings import Change, Finding, Verdict
+from tnbench.history.gate.findings import Change, Finding, Verdict
+from tnbench.history.gate.tolerance import Tolerance
 from tnbench.history.launches import Cell
-from tnbench.history.tolerance import Tolerance
 from tnbench.reporting.context import distinctions
 from tnbench.reporting.formatting import MISSING, significant
 

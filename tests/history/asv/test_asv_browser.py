@@ -11,8 +11,8 @@ import threading
 import pytest
 from asv_results import CASES, SLOWER, STEP, asv_project
 
-from tnbench.history.serve import address, bound_server
-from tnbench.history.site import make_offline
+from tnbench.history.asv.serve import address, bound_server
+from tnbench.history.asv.site import make_offline
 
 pytestmark = pytest.mark.browser
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tnbench.history.findings import Finding, Verdict, unjudged
-from tnbench.history.reference import Side
-from tnbench.history.tolerance import Tolerance
-from tnbench.history.wording import HEADER, counts, labels, remarks, row
+from tnbench.history.gate.findings import Finding, Verdict, unjudged
+from tnbench.history.gate.reference import Side
+from tnbench.history.gate.tolerance import Tolerance
+from tnbench.history.gate.wording import HEADER, counts, labels, remarks, row
 
 _RULE = ("---", "---", "---:", "---:", "---:", "---:", "---:", "---")
 

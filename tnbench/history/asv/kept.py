@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from tnbench.core.errors import TnbenchError
-from tnbench.history.asv_launches import Launch, Place, Series
-from tnbench.history.asv_machines import Facts, completed
+from tnbench.history.asv.launches import Launch, Place, Series
+from tnbench.history.asv.machines import Facts, completed
 
 KEY = "tnbench"
 _SCHEMA = 1

@@ -11,10 +11,10 @@ from made_commits import commit, merge, new_repository, traces
 
 from tnbench.core.errors import TnbenchError, UsageError
 from tnbench.core.metrics import METRICS
-from tnbench.history.bisect import Found, Quantity, find_break, find_change
+from tnbench.history.bisect.find import Found, Quantity, find_break, find_change
+from tnbench.history.bisect.search import Ends
+from tnbench.history.bisect.side_by_side import Unmeasured
 from tnbench.history.commits import Repository
-from tnbench.history.search import Ends
-from tnbench.history.side_by_side import Unmeasured
 
 BROKEN = "broken"
 

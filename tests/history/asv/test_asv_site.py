@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tnbench.core.errors import TnbenchError
-from tnbench.history.site import ASSETS, make_offline, vendored
+from tnbench.history.asv.site import ASSETS, make_offline, vendored
 
 OWN = {"index.toml", "legible.css", "bars.js", ".gitattributes"}
 CHANGED = {"jquery.flot.js", "jquery.flot.time.js", "jquery.flot.selection.js", "jquery.flot.categories.js"}

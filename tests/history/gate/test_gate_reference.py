@@ -9,8 +9,8 @@ import pytest
 from launch_records import each, keep, launch
 
 from tnbench.core.errors import UsageError
+from tnbench.history.gate.reference import Side, lines_now, newest, read_reference
 from tnbench.history.launches import cell_of
-from tnbench.history.reference import Side, lines_now, newest, read_reference
 from tnbench.store.records import Store, text_of
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from tnbench.core.errors import UsageError
-from tnbench.history.side_by_side import Measure, SideBySide, check_launches, side_by_side, told_apart
+from tnbench.history.bisect.side_by_side import Measure, SideBySide, check_launches, side_by_side, told_apart
 
 
 class Launches:

@@ -15,9 +15,9 @@ from tnbench.core.case import Case
 from tnbench.core.errors import TnbenchError, UsageError
 from tnbench.core.record import Record
 from tnbench.core.settings import Settings
-from tnbench.history.at_commit import Trial, scratch
+from tnbench.history.bisect.at_commit import Trial, scratch
+from tnbench.history.bisect.side_by_side import Unmeasured
 from tnbench.history.commits import Repository
-from tnbench.history.side_by_side import Unmeasured
 from tnbench.store.records import Store
 
 CASE = Case.parse("svd/x4/cnn8/digits/none/single#0")

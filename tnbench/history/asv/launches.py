@@ -14,8 +14,8 @@ from typing import NamedTuple
 from tnbench.core.case import Case
 from tnbench.core.record import Record
 from tnbench.core.revision import Revision
-from tnbench.history.asv_benchmarks import BENCHMARKS
-from tnbench.history.asv_machines import Facts, completed, machine_of
+from tnbench.history.asv.benchmarks import BENCHMARKS
+from tnbench.history.asv.machines import Facts, completed, machine_of
 from tnbench.history.commits import Repository
 from tnbench.reporting.context import Context, context_of, distinctions
 from tnbench.store.records import Line

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tnbench.core.errors import TnbenchError, UsageError
-from tnbench.history.asv_benchmarks import BENCHMARKS, COLUMNS, Benchmark, Launched
-from tnbench.history.asv_kept import KEY, Kept, read_json, read_kept, to_keep
-from tnbench.history.asv_launches import Found, Launch, Place, Series, in_order, labels
-from tnbench.history.asv_machines import Facts, completed
+from tnbench.history.asv.benchmarks import BENCHMARKS, COLUMNS, Benchmark, Launched
+from tnbench.history.asv.kept import KEY, Kept, read_json, read_kept, to_keep
+from tnbench.history.asv.launches import Found, Launch, Place, Series, in_order, labels
+from tnbench.history.asv.machines import Facts, completed
 from tnbench.history.commits import Repository
 
 _MACHINE_API, _BENCHMARKS_API, _RESULTS_API = 1, 2, 2

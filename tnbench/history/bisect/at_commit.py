@@ -19,8 +19,8 @@ from tnbench.core.errors import TnbenchError, UsageError
 from tnbench.core.record import Record
 from tnbench.core.revision import Revision
 from tnbench.core.settings import Settings
+from tnbench.history.bisect.side_by_side import Unmeasured
 from tnbench.history.commits import Repository, outside_hooks
-from tnbench.history.side_by_side import Unmeasured
 from tnbench.store.records import Store
 from tnbench.sweep.executors.family import end_family
 

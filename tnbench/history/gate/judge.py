@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tnbench.core.record import BAD_STATUSES, Record
-from tnbench.history.findings import Finding, Verdict
+from tnbench.history.gate.findings import Finding, Verdict
+from tnbench.history.gate.reference import Side
+from tnbench.history.gate.significance import Comparison, compare, decide
+from tnbench.history.gate.tolerance import Tolerance
 from tnbench.history.launches import Cell
-from tnbench.history.reference import Side
-from tnbench.history.significance import Comparison, compare, decide
-from tnbench.history.tolerance import Tolerance
 from tnbench.reporting.context import distinctions
 
 

@@ -10,13 +10,13 @@ import pytest
 from launch_records import CP, NEW, OLD, TUCKER, each, launch, lines
 
 from tnbench.core.record import Record
-from tnbench.history.findings import Finding, Verdict, unjudged
-from tnbench.history.gate import judge
+from tnbench.history.gate.findings import Finding, Verdict, unjudged
+from tnbench.history.gate.judge import judge
+from tnbench.history.gate.reference import newest
+from tnbench.history.gate.significance import Comparison, decide
+from tnbench.history.gate.tolerance import parse_tolerances
+from tnbench.history.gate.wording import bound_in_words, counts, labels, remarks, row
 from tnbench.history.launches import cell_of
-from tnbench.history.reference import newest
-from tnbench.history.significance import Comparison, decide
-from tnbench.history.tolerance import parse_tolerances
-from tnbench.history.wording import bound_in_words, counts, labels, remarks, row
 
 STEADY = (1.00, 1.01, 1.02, 1.03, 1.04, 1.05)
 TWICE = tuple(2 * value for value in STEADY)

@@ -1,0 +1,1 @@
+"""Bisection: the commit that changed a metric, or broke a case."""

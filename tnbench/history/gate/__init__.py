@@ -1,0 +1,1 @@
+"""The gate: which cases got worse than they were in a reference."""
