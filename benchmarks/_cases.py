@@ -56,7 +56,7 @@ class PerCase:
     # clock on the wall shows twice as much as soon as somebody else uses the machine.
     timer = staticmethod(time.process_time)
     number = 1
-    repeat = (4, 20, 0.6)
+    repeat = (8, 20, 1.5)
     rounds = 3
     warmup_time = 0.2
 

@@ -17,7 +17,22 @@ from tnbench.cli.list import SECTIONS
 Tnb = Callable[..., Result]
 
 DOCS = Path(__file__).parents[2] / "docs"
-COMMANDS = re.findall(r"^\$ tnbench ?(.*)$", (DOCS / "command-line.md").read_text(), re.MULTILINE)
+
+
+def commands_of(page: Path) -> list[str]:
+    """What follows ``tnbench`` in its console lines, up to a comment; a backslash joins lines as in the shell."""
+    lines = re.findall(r"^\$ (tnbench.*)$", page.read_text().replace("\\\n", ""), re.MULTILINE)
+    parts = [part for line in lines for part in line.split(" && ")]
+    return [shlex.join(shlex.split(part, comments=True)[1:]) for part in parts]
+
+
+COMMANDS = commands_of(DOCS / "command-line.md")
+ELSEWHERE = [
+    (page.name, command)
+    for page in (DOCS.parent / "README.md", *sorted(DOCS.glob("*.md")))
+    if page.name != "command-line.md"
+    for command in commands_of(page)
+]
 ANSWERED_AT_ONCE = [command for command in COMMANDS if command.startswith(("list", "--version", "data status"))]
 
 
@@ -30,6 +45,11 @@ def refusal(tnb: Tnb, command: str) -> str:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_commands_of_the_page_are_taken(tnb: Tnb, command: str) -> None:
     assert not refusal(tnb, command)
+
+
+@pytest.mark.parametrize(("page", "command"), ELSEWHERE)
+def test_commands_of_other_pages_are_taken(tnb: Tnb, page: str, command: str) -> None:
+    assert not refusal(tnb, command), page
 
 
 @pytest.mark.parametrize("command", ["run --epoch 3", "plans", "export csv --output", "data stat"])
