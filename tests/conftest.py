@@ -38,6 +38,14 @@ def checkpoints() -> Path:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def no_configuration_of_git() -> Iterator[None]:
+    """Somebody may sign every commit, or have a hook for it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def heed_interrupts() -> Iterator[None]:
     """A shell starts background jobs with SIGINT ignored; the tests that interrupt mean it."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)

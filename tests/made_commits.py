@@ -61,9 +61,9 @@ def commit(repository: Repository, subject: str, **files: str) -> str:
     return repository.resolve("HEAD")
 
 
-def merge(repository: Repository, branch: str) -> str:
+def merge(repository: Repository, branch: str, *options: str) -> str:
     """Merge a branch into the current one with a commit of its own, and give the full hash."""
-    repository.git(*_ME, "merge", "--quiet", "--no-ff", "--message", f"Merge {branch}", branch)
+    repository.git(*_ME, "merge", "--quiet", "--no-ff", "--message", f"Merge {branch}", *options, branch)
     return repository.resolve("HEAD")
 
 

@@ -231,6 +231,8 @@ def tnbench_case(request: pytest.FixtureRequest) -> TimedCase:
         pytest.skip("cases are timed one after the other; leave out pytest-xdist's -n")
     cases = _cases(request.config)
     assert not isinstance(cases, TnbenchError), "wrong options were refused before"
+    if not hasattr(request, "param"):
+        pytest.fail("tnbench_case got no case; let the test take it as an argument", pytrace=False)
     return TimedCase(request.param, cases, request)
 
 

@@ -180,7 +180,8 @@ def test_outside_of_a_repository_and_in_one_that_nothing_comes_from(
     assert "lies in no git repository" in refused.stderr
 
 
-def test_an_interrupt_ends_what_runs_and_leaves_nothing(repository: Repository, tmp_path: Path) -> None:
+@pytest.mark.parametrize("stop", ["Ctrl-C", "SIGTERM"])
+def test_an_interrupt_ends_what_runs_and_leaves_nothing(repository: Repository, tmp_path: Path, stop: str) -> None:
     scratch, running = tmp_path / "scratch", tmp_path / "running"
     scratch.mkdir()
     records(repository, *[{"sleep": str(running)}] * 2)
@@ -196,7 +197,10 @@ def test_an_interrupt_ends_what_runs_and_leaves_nothing(repository: Repository, 
         text=True,
     ) as process:
         launched = _told_by(process, running)
-        os.killpg(process.pid, signal.SIGINT)
+        if stop == "Ctrl-C":
+            os.killpg(process.pid, signal.SIGINT)
+        else:
+            process.terminate()
         _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (130, "tnbench: interrupted\n")
     assert not psutil.pid_exists(launched)

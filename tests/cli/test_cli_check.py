@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
-import shlex
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from launch_records import CP, NEW, OLD, TUCKER, each, keep, launch
+from made_commits import commit, new_repository
 from typer.testing import Result
 
 from tnbench.store.records import Line, Store, lines_of
@@ -147,6 +146,22 @@ def test_commits_of_one_results_folder(tnb: Tnb, tmp_path: Path, new: Store) -> 
     assert (back.exit_code, "-50.0 %" in back.stdout) == (0, True)
 
 
+def test_what_a_shallow_clone_contains_is_not_guessed(
+    tnb: Tnb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = new_repository(tmp_path / "whole")
+    for name in ("one", "two"):
+        commit(whole, name)
+    shallow = tmp_path / "shallow"
+    subprocess.run(("git", "clone", "--quiet", "--depth", "1", whole.root.as_uri(), str(shallow)), check=True)
+    monkeypatch.chdir(shallow)
+    keep(Store(Path("results")), [launch(commit=whole.resolve("HEAD"))])
+    refused = tnb("check", "--against", "HEAD", "--fail-on", "step_ms>5%")
+    assert refused.exit_code == 2
+    assert f"{shallow} is a shallow clone, which does not know what HEAD contains" in refused.stderr
+    assert "git fetch --unshallow" in refused.stderr
+
+
 def test_damaged_lines_are_told_and_the_others_count(tnb: Tnb, old: Store, new: Store) -> None:
     keep(new, [*each(STEADY, commit=NEW), *each(STEADY, CP, commit=NEW)])
     [segment] = (old.root / "segments").iterdir()
@@ -246,14 +261,6 @@ def test_an_exported_file_is_a_reference_for_the_same_folder(tnb: Tnb, new: Stor
 # ------------------------------------------------------------------------------------- the page and the workflow
 
 
-@pytest.mark.parametrize(
-    "command", re.findall(r"^\$ tnbench (.*)$", (DOCS / "gate.md").read_text(encoding="utf-8"), re.MULTILINE)
-)
-def test_commands_of_the_page_are_taken(tnb: Tnb, command: str) -> None:
-    done = tnb(*shlex.split(command), "--help")
-    assert done.exit_code == 0, done.stderr
-
-
 @pytest.fixture
 def commands(tmp_path: Path) -> list[list[str]]:
     """What the workflow's steps call tnbench with, PYTHONPATH first, run by bash in a repository of two commits."""
@@ -267,7 +274,11 @@ def commands(tmp_path: Path) -> list[list[str]]:
     git = "git -c user.name=T -c user.email=t@example.org"
     prepare = f"git init --quiet; for name in one two; do {git} commit --quiet --allow-empty -m $name; done"
     steps = [step["run"] for step in yaml.safe_load(WORKFLOW.read_text())["jobs"]["gate"]["steps"] if "run" in step]
-    place = {"LOG": str(tmp_path / "log"), "GITHUB_STEP_SUMMARY": str(tmp_path / "a summary.md")}
+    place = {
+        "LOG": str(tmp_path / "log"),
+        "GITHUB_STEP_SUMMARY": str(tmp_path / "a summary.md"),
+        "RUNNER_TEMP": str(tmp_path),
+    }
     place |= {"PATH": f"{programs}:{os.environ['PATH']}", "HOME": str(tmp_path)}
     ends = [
         subprocess.run(("bash", "-e", "-c", script), cwd=checkout, env=place, check=False).returncode
@@ -295,8 +306,8 @@ def test_the_program_takes_every_command_of_the_workflow(
         assert planned.exit_code == 0, planned.stderr
         assert json.loads(planned.stdout)
     metrics = {"step_ms": 1.0, "forward_ms": 1.0, "decompose_s": 1.0, "params": 5}
-    for side, commit in (("base-results", OLD), ("head-results", NEW)):
-        keep(Store(tmp_path / side), [launch(commit=commit, **metrics) for _ in range(6)])
+    for side, measured in (("base-results", OLD), ("head-results", NEW)):
+        keep(Store(tmp_path / side), [launch(commit=measured, **metrics) for _ in range(6)])
     done = tnb(*commands[-1][1:])
     assert done.exit_code == 0, done.stderr
     assert "4 passed" in (tmp_path / "a summary.md").read_text()

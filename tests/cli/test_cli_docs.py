@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,17 @@ from typer.testing import Result
 
 from tnbench.cli.app import app
 from tnbench.cli.list import SECTIONS
+from tnbench.core.case import Case
+from tnbench.core.errors import UsageError
+from tnbench.history.gate.tolerance import parse_tolerances
 
 Tnb = Callable[..., Result]
 
 DOCS = Path(__file__).parents[2] / "docs"
+
+
+READERS = {"--fail-on": parse_tolerances, "bisect": Case.parse, "show": Case.parse, "--case": Case.parse}
+"""What reads the word after it, for help does not."""
 
 
 def commands_of(page: Path) -> list[str]:
@@ -38,7 +46,14 @@ ANSWERED_AT_ONCE = [command for command in COMMANDS if command.startswith(("list
 
 def refusal(tnb: Tnb, command: str) -> str:
     """Why the program does not take `command`; empty if it does. Asking for help as well runs nothing."""
-    done = tnb(*shlex.split(command), "--help")
+    words = shlex.split(command)
+    done = tnb(*words, "--help")
+    try:
+        for before, word in pairwise(words):
+            if before in READERS:
+                READERS[before](word)
+    except UsageError as error:
+        return str(error)
     return "" if done.exit_code == 0 else done.stderr
 
 
@@ -52,7 +67,10 @@ def test_commands_of_other_pages_are_taken(tnb: Tnb, page: str, command: str) ->
     assert not refusal(tnb, command), page
 
 
-@pytest.mark.parametrize("command", ["run --epoch 3", "plans", "export csv --output", "data stat"])
+@pytest.mark.parametrize(
+    "command",
+    ["run --epoch 3", "plans", "export csv --output", "data stat", "check --fail-on stepms>5%", "bisect nocase"],
+)
 def test_a_wrong_command_would_be_seen(tnb: Tnb, command: str) -> None:
     assert refusal(tnb, command)
 

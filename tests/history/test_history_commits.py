@@ -9,7 +9,8 @@ import pytest
 from made_commits import commit, merge, new_repository, traces
 
 from tnbench.core.errors import TnbenchError, UsageError
-from tnbench.history.commits import Repository, outside_hooks
+from tnbench.core.git import NoGit, outside_hooks
+from tnbench.history.commits import Repository
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ def test_a_commit_in_words(repository: Repository) -> None:
     head = repository.resolve("HEAD")
     assert repository.subject(head) == "second, ünïcode"
     assert repository.in_short(head) == f"{head[:8]} second, ünïcode"
-    assert repository.date(head) == int(repository.git("log", "-1", "--format=%ct"))
+    assert repository.date(head) == int(repository.git("log", "-1", "--format=%at"))
     repository.git("config", "color.ui", "always")
     described = repository.description(head)
     assert described.startswith(f"commit {head}\nAuthor: Ada <ada@example.org>\nDate: ")
@@ -123,6 +124,14 @@ def test_an_interrupt_just_after_git_has_added_the_worktree_leaves_none(
     assert traces(repository) == before
 
 
+def test_hooks_of_the_repository_do_not_run(repository: Repository) -> None:
+    hook = repository.root / ".git/hooks/post-checkout"
+    hook.write_text("#!/bin/sh\nexit 1\n")
+    hook.chmod(0o755)
+    with repository.worktree("HEAD") as tree:
+        assert (tree / "b").is_file()
+
+
 def test_a_worktree_of_nothing_says_why(repository: Repository) -> None:
     before = traces(repository)
     with pytest.raises(TnbenchError, match="git worktree: invalid reference: nothing"), repository.worktree("nothing"):
@@ -148,5 +157,7 @@ def test_a_hook_of_another_repository_changes_nothing(
 
 def test_without_git_the_error_says_so(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(TnbenchError, match="git is not installed"):
+    with pytest.raises(NoGit, match="git is not installed"):
         repository.git("status")
+    with pytest.raises(NoGit):
+        Repository.around(repository.root)

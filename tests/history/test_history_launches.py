@@ -1,4 +1,4 @@
-"""Launches of a cell at each revision, from lines as the store gives them."""
+"""Launches of a subject at each revision, from lines as the store gives them."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from launch_records import CP, NEW, OLD, TUCKER, each, keep, launch, lines
 
 from tnbench.core.record import STATUSES, Record
 from tnbench.core.revision import Revision
-from tnbench.history.launches import cell_of, launches
+from tnbench.history.launches import launches, subject_of
 from tnbench.store.records import Store
 
 
 def numbers(records: list[Record], revision: str) -> list[float]:
-    """The values of `step_ms` of the only cell at one revision."""
+    """The values of `step_ms` of the only subject at one revision."""
     [revisions] = launches(lines(records)).values()
     return [record.metrics["step_ms"] for at, found in revisions.items() if str(at) == revision for record in found]
 
 
 def test_a_cell_is_a_case_at_any_seed_and_named_without_it() -> None:
-    cell = cell_of(launch(TUCKER))
-    assert cell == cell_of(launch(TUCKER.replace("#0", "#7")))
-    assert str(cell) == TUCKER.removesuffix("#0")
+    subject = subject_of(launch(TUCKER))
+    assert subject == subject_of(launch(TUCKER.replace("#0", "#7")))
+    assert str(subject) == TUCKER.removesuffix("#0")
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_a_cell_is_a_case_at_any_seed_and_named_without_it() -> None:
     ids=["method", "rank", "parallel", "settings", "torch"],
 )
 def test_what_may_not_be_compared_is_another_cell(other: Record) -> None:
-    assert cell_of(other) != cell_of(launch())
+    assert subject_of(other) != subject_of(launch())
     assert len(launches(lines([launch(), other]))) == 2
 
 
@@ -60,14 +60,14 @@ def test_the_revision_that_was_measured_last_comes_last() -> None:
 
 def test_an_installed_package_is_a_revision_by_its_version() -> None:
     [revisions] = launches(lines([launch(commit=None)])).values()
-    assert list(revisions) == [Revision(None, False, "0.1.0")]
+    assert list(revisions) == [Revision(None, "", "0.1.0")]
     assert str(*revisions) == "tnbench 0.1.0 (installed)"
 
 
 @pytest.mark.parametrize("status", STATUSES)
-def test_a_bad_end_is_a_launch_and_one_that_did_not_run_is_none(status: str) -> None:
+def test_every_end_is_a_launch_but_an_interruption(status: str) -> None:
     found = launches(lines([launch(status=status, reason="why")]))
-    assert len(found) == (status not in ("skipped", "interrupted"))
+    assert len(found) == (status != "interrupted")
 
 
 def test_of_a_store_the_launches_that_others_superseded_count_and_those_taken_back_do_not(tmp_path: Path) -> None:

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from made_commits import commit, new_repository
 
-from tnbench.measure.environment import _cgroup_quota, device_model, provenance, torch_version, usable_cores
+from tnbench.measure.environment import _cgroup_quota, _digest, device_model, provenance, torch_version, usable_cores
 
 
 def test_provenance_is_plain_json_and_names_what_matters() -> None:
@@ -51,3 +53,30 @@ def test_what_planning_needs_imports_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def test_what_is_changed_has_a_digest_of_names_and_contents(tmp_path: Path) -> None:
+    repository = new_repository(tmp_path / "clone")
+    commit(repository, "first", **{"package/a.py": "1", ".gitignore": "*.log"})
+    package = repository.root / "package"
+    seen = [_digest(package)]
+    for name, text in (("a.py", "2"), ("a.py", "3"), ("b.py", "")):
+        (package / name).write_text(text)
+        seen.append(_digest(package))
+    assert len(set(seen)) == 4
+    for unseen in (package / "c.log", repository.root / "notes.md"):
+        unseen.write_text("nothing of the code")
+    assert _digest(package) == seen[-1]
+
+
+def test_the_commit_is_that_of_the_code_inside_a_hook_of_another_repository(tmp_path: Path) -> None:
+    other = new_repository(tmp_path / "other")
+    commit(other, "elsewhere")
+    script = "import json; from tnbench.measure.environment import surroundings as s; print(json.dumps(s('cpu')))"
+    said = []
+    for hook in ({}, {"GIT_DIR": str(other.root / ".git"), "GIT_INDEX_FILE": str(other.root / ".git/index")}):
+        done = subprocess.run(
+            [sys.executable, "-c", script], env={**os.environ, **hook}, capture_output=True, text=True, check=True
+        )
+        said.append({name: value for name, value in json.loads(done.stdout).items() if name.startswith("git_")})
+    assert said[0] == said[1]

@@ -87,6 +87,14 @@ def test_threads_and_numerics_return_afterwards(tmp_path: Path) -> None:
         torch.set_num_threads(before)
 
 
+def test_numerics_return_where_the_ranks_cannot_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Workbench(job_of(tmp_path))
+    monkeypatch.setattr(bench.prepared.plugins["parallel"].module, "launch", lambda *given: [][0])
+    with pytest.raises(IndexError), bench:
+        pytest.fail("there was no crew")
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
 def test_several_processes_are_refused_with_the_way_round(tmp_path: Path) -> None:
     with pytest.raises(NotApplicable, match=r"ddp:2 spreads a step over processes.*tnbench run"):
         Workbench(job_of(tmp_path, "tucker2/x4/cnn8/digits/none/ddp:2#0"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Annotated, Any
 
 import typer
@@ -77,5 +78,6 @@ def tnbench(
 
 
 def main() -> None:
-    """Run the console script."""
+    """Run the console script. SIGTERM, which schedulers and CI systems send, interrupts it as Ctrl-C does."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     app()

@@ -116,7 +116,7 @@ def _print(reference: Side, now: Side, findings: Sequence[Finding], out: Console
     from tnbench.history.gate.findings import Verdict
     from tnbench.history.gate.wording import HEADER, counts, labels, remarks, row
 
-    names = labels(finding.cell for finding in findings)
+    names = labels(finding.subject for finding in findings)
     table = Table(box=None, header_style="dim", pad_edge=False)
     for name in HEADER:
         text = name in (*HEADER[:2], HEADER[-1])
@@ -124,7 +124,7 @@ def _print(reference: Side, now: Side, findings: Sequence[Finding], out: Console
     for verdict, style in ((Verdict.regressed, "red"), (Verdict.passed, "")):
         for finding in findings:
             if finding.verdict is verdict:
-                table.add_row(*row(finding, names[finding.cell]), style=style)
+                table.add_row(*row(finding, names[finding.subject]), style=style)
     out.print(f"reference: {reference}\nnow:       {now}\n", soft_wrap=True)
     if table.row_count:
         out.print(table)
@@ -137,10 +137,10 @@ def _print(reference: Side, now: Side, findings: Sequence[Finding], out: Console
 def _rows(findings: Sequence[Finding]) -> list[dict[str, Any]]:
     from tnbench.history.gate.wording import labels
 
-    names = labels(finding.cell for finding in findings)
+    names = labels(finding.subject for finding in findings)
     return [
         {
-            "name": names[finding.cell],
+            "name": names[finding.subject],
             "summary": f"{finding.verdict}{f': {finding.reason}' if finding.reason else ''}",
             "verdict": finding.verdict,
             "tolerance": str(finding.tolerance) if finding.tolerance else None,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,11 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tnbench.core.errors import TnbenchError, UsageError
-
-_PLAIN = ("-c", "color.ui=false", "-c", "log.showSignature=false")
-"""What a user may have set that adds to what git prints."""
-
-_OF_HOOKS = ("GIT_DIR", "GIT_COMMON_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY")
+from tnbench.core.git import NoGit, git
 
 
 @dataclass(frozen=True)
@@ -26,16 +20,20 @@ class Repository:
 
     @classmethod
     def around(cls, folder: Path) -> Repository:
-        """The repository that `folder` lies in. Raises UsageError where there is none."""
+        """The repository that `folder` lies in. Raises UsageError where there is none, NoGit where there is no git."""
         try:
-            return cls(Path(_git(folder, "rev-parse", "--show-toplevel")))
+            return cls(Path(git(folder, "rev-parse", "--show-toplevel")))
+        except NoGit:
+            raise
         except TnbenchError as error:
             raise UsageError(f"{folder} lies in no git repository ({error}); run this inside a clone") from None
 
     def resolve(self, revision: str) -> str:
         """The full hash of a commit by any of its names. Raises UsageError for one that is not there."""
         try:
-            return self.git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+            if revision.startswith("-"):  # an option; git before 2.30 misreads the word that ends options
+                raise TnbenchError(f"{revision} is an option")
+            return self.git("rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
         except TnbenchError:
             raise UsageError(
                 f"{revision!r} names no commit of {self.root}; see what is there with: git log --oneline"
@@ -49,8 +47,8 @@ class Repository:
             return False
 
     def date(self, commit: str) -> int:
-        """When it was committed, in seconds since 1970."""
-        return int(self.git("show", "--no-patch", "--format=%ct", commit))
+        """When its author made it, in seconds since 1970."""
+        return int(self.git("show", "--no-patch", "--format=%at", commit))
 
     def subject(self, commit: str) -> str:
         """The first line of its message."""
@@ -63,6 +61,11 @@ class Repository:
     def description(self, commit: str) -> str:
         """Its hash, author, date and message, and how much of which files it changed, as ``git log --stat`` has it."""
         return self.git("log", "--max-count=1", "--first-parent", "-m", "--stat", commit)
+
+    @property
+    def shallow(self) -> bool:
+        """Whether older commits are missing, as in a clone with ``--depth``."""
+        return self.git("rev-parse", "--is-shallow-repository") == "true"
 
     def precedes(self, earlier: str, later: str) -> bool:
         """Whether the commit `earlier` is an ancestor of `later`."""
@@ -86,7 +89,7 @@ class Repository:
 
     def git(self, *arguments: str, at: Path | None = None) -> str:
         """What ``git arguments`` prints, run at the top folder or elsewhere. Raises TnbenchError with git's words."""
-        return _git(at or self.root, *arguments)
+        return git(at or self.root, *arguments)
 
     def _agrees(self, *arguments: str) -> bool:
         try:
@@ -94,27 +97,3 @@ class Repository:
         except TnbenchError:
             return False
         return True
-
-
-def outside_hooks() -> dict[str, str]:
-    """The environment without what git sets for its hooks: there it names one repository, wherever git is run."""
-    return {name: value for name, value in os.environ.items() if name not in _OF_HOOKS}
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    try:
-        done = subprocess.run(
-            ("git", *_PLAIN, "-C", str(folder), *arguments),
-            capture_output=True,
-            check=True,
-            encoding="utf-8",
-            errors="replace",
-            env=outside_hooks(),
-            stdin=subprocess.DEVNULL,
-        )
-    except FileNotFoundError:
-        raise TnbenchError("git is not installed; install it, for commits are its business") from None
-    except subprocess.CalledProcessError as error:
-        said = error.stderr.strip().removeprefix("fatal: ") or f"git ended with {error.returncode}"
-        raise TnbenchError(f"git {arguments[0]}: {said}") from None
-    return done.stdout.strip()

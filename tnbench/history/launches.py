@@ -1,7 +1,7 @@
-"""Repeated measurements of one cell at one revision of the code: what is compared from commit to commit.
+"""Repeated measurements of one case at one revision of the code: what is compared from commit to commit.
 
 The unit of replication is a launch: one run of a case, whatever its seed, in a process that runs that case once. All
-launches of a cell count, not only the newest, so a record that another one superseded in the store is a launch still.
+launches of a subject count, not only the newest: a record that another one superseded in the store is a launch still.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tnbench.store.records import Line
 
 
 @dataclass(frozen=True)
-class Cell:
+class Subject:
     """A case at any seed, in one context: what two launches share that may be compared."""
 
     method: str
@@ -31,22 +31,22 @@ class Cell:
         return "/".join((self.method, self.rank, place.model, place.dataset, place.training, place.parallel))
 
 
-def cell_of(record: Record) -> Cell:
-    """The cell of a record."""
+def subject_of(record: Record) -> Subject:
+    """The subject of a record."""
     case = Case.parse(record.case)
-    return Cell(case.method, case.rank, context_of(record, case))
+    return Subject(case.method, case.rank, context_of(record, case))
 
 
-def launches(lines: Iterable[Line]) -> dict[Cell, dict[Revision, list[Record]]]:
-    """The records of `tnbench.store.records.Store.record_lines` by cell and revision, oldest first, whatever their end.
+def launches(lines: Iterable[Line]) -> dict[Subject, dict[Revision, list[Record]]]:
+    """The records of `tnbench.store.records.Store.record_lines` by subject and revision, oldest first, good or bad.
 
-    A cell's newest revision comes last. Skipped and interrupted cases are no launches.
+    A subject's newest revision comes last. An interrupted case is no launch; a skipped one is, and it did not go well.
     """
-    found: dict[Cell, dict[Revision, list[Record]]] = defaultdict(dict)
+    found: dict[Subject, dict[Revision, list[Record]]] = defaultdict(dict)
     for line in lines:
         record: Record = line.value
-        if record.status in ("skipped", "interrupted"):
+        if record.status == "interrupted":
             continue
-        revisions, revision = found[cell_of(record)], Revision.of(record.provenance)
+        revisions, revision = found[subject_of(record)], Revision.of(record.provenance)
         revisions[revision] = [*revisions.pop(revision, []), record]
     return dict(found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import os
 import platform
 import socket
@@ -11,6 +12,9 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from tnbench.core.errors import TnbenchError
+from tnbench.core.git import git
 
 _PACKAGES = ("tnbench", "torch", "torchvision", "tensorly", "numpy")
 
@@ -46,7 +50,7 @@ def surroundings(device: str) -> dict[str, Any]:
         "versions": {name: _version(name) for name in _PACKAGES},
         "cpu": _cpu_model(),
         "cores": usable_cores(),
-        **_git(),
+        **_code(),
     }
     return facts | {"driver": _driver()} if device.startswith("cuda") else facts
 
@@ -93,17 +97,29 @@ def _cgroup_quota(root: Path) -> float | None:
 
 
 @cache
-def _git() -> dict[str, Any]:
-    """Commit of the checkout that tnbench runs from, and whether the package's own files differ from it.
+def _code() -> dict[str, Any]:
+    """Commit of the checkout that tnbench runs from, and whether and how the package's own files differ from it.
 
-    Both are None for an installed package. What lies beside the package (results, notes) makes nothing dirty.
+    All are None for an installed package. What lies beside the package (results, notes) makes nothing dirty.
     """
     package = Path(__file__).parent.parent
-    in_git = ("git", "-C", str(package))
-    if _output(*in_git, "ls-files", "--error-unmatch", "__init__.py") is None:
-        return {"git_commit": None, "git_dirty": None}
-    changed = _output(*in_git, "status", "--short", "--", ".")
-    return {"git_commit": _output(*in_git, "rev-parse", "HEAD"), "git_dirty": bool(changed)}
+    try:
+        git(package, "ls-files", "--error-unmatch", "__init__.py")
+        commit, dirty = git(package, "rev-parse", "HEAD"), bool(git(package, "status", "--short", "--", "."))
+    except TnbenchError:
+        return {"git_commit": None, "git_dirty": None, "git_changes": None}
+    return {"git_commit": commit, "git_dirty": dirty, "git_changes": _digest(package) if dirty else None}
+
+
+def _digest(package: Path) -> str:
+    """Of the names and the contents of the package's files, but for those that git ignores."""
+    names = git(package, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", ".").split("\0")
+    found = hashlib.sha256()
+    for name in sorted({name for name in names if (package / name).is_file()}):
+        content = (package / name).read_bytes()
+        found.update(f"{name}\0{len(content)}\0".encode())
+        found.update(content)
+    return found.hexdigest()[:8]
 
 
 @cache

@@ -18,7 +18,6 @@ from tnbench.core.protocols import Crew
 from tnbench.engine.compress import Swapped, swap_layers
 from tnbench.engine.evaluate import mode_of, normalise
 from tnbench.engine.step import Batches, Step, batches, optimiser_for
-from tnbench.measure.clock import synchronise
 from tnbench.stages.decompose import Decomposition, decompose, warm_up
 from tnbench.stages.measure import measure_size
 from tnbench.stages.prepare import numerics, prepare
@@ -38,7 +37,6 @@ class Workbench:
 
     def __init__(self, job: Job) -> None:
         self.prepared = prepare(job)
-        self._stack = ExitStack()
         parallel = self.prepared.plugins["parallel"]
         if not parallel.module.IN_PROCESS:
             raise NotApplicable(
@@ -47,9 +45,11 @@ class Workbench:
             )
 
     def __enter__(self) -> Self:
-        self._stack.enter_context(numerics(self.prepared.job.settings))
-        self._stack.callback(torch.set_num_threads, torch.get_num_threads())
-        torch.set_num_threads(self._crew.threads)
+        with ExitStack() as stack:
+            stack.enter_context(numerics(self.prepared.job.settings))
+            stack.callback(torch.set_num_threads, torch.get_num_threads())
+            torch.set_num_threads(self._crew.threads)
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(
@@ -71,10 +71,6 @@ class Workbench:
     def size(self) -> dict[str, float]:
         """Parameters, multiply-accumulates and bytes, by the names of the metric registry."""
         return measure_size(self.decomposition.model, self.dense, self.prepared.pictures.in_shape).metrics
-
-    def synchronise(self) -> None:
-        """Wait for the device."""
-        synchronise(self.prepared.device)
 
     def decompose(self) -> Callable[[], Swapped]:
         """A call that chooses ranks, factorises and swaps the layers."""

@@ -162,6 +162,16 @@ def test_the_commit_of_a_branch_is_named_and_not_its_merge(tmp_path: Path) -> No
     assert search(repository, f"{good}~1", "HEAD").commit == wanted
 
 
+def test_the_root_of_a_merged_history_is_named_though_it_has_no_parent(tmp_path: Path) -> None:
+    repository, _ = history(tmp_path, [1, 1])
+    repository.git("checkout", "--quiet", "--orphan", "other")
+    root = commit(repository, "another beginning", value="5")
+    repository.git("checkout", "--quiet", "main")
+    merge(repository, "other", "--allow-unrelated-histories", "-X", "theirs")
+    with pytest.raises(TnbenchError, match=f"the search led to {root[:8]} another beginning, the root of a history"):
+        search(repository, "main~1", "main")
+
+
 def test_when_only_skipped_commits_are_left_they_are_named(tmp_path: Path) -> None:
     repository, commits = history(tmp_path, [1, 1, BROKEN, BROKEN, 2, 2])
     traced = traces(repository)

@@ -16,7 +16,7 @@ from tnbench.history.gate.reference import newest
 from tnbench.history.gate.significance import Comparison, decide
 from tnbench.history.gate.tolerance import parse_tolerances
 from tnbench.history.gate.wording import bound_in_words, counts, labels, remarks, row
-from tnbench.history.launches import cell_of
+from tnbench.history.launches import subject_of
 
 STEADY = (1.00, 1.01, 1.02, 1.03, 1.04, 1.05)
 TWICE = tuple(2 * value for value in STEADY)
@@ -133,7 +133,7 @@ def test_a_metric_of_one_side_only_is_named() -> None:
     assert only(judged([launch(params=1)], each(STEADY), "step_ms>5%")).verdict is Verdict.new
 
 
-# --------------------------------------------------------------------------------------------------- whole cells
+# --------------------------------------------------------------------------------------------------- whole subjects
 
 
 @pytest.mark.parametrize("status", ["failed", "crashed", "timeout", "oom", "diverged"])
@@ -167,12 +167,12 @@ def test_a_case_that_was_never_ok_is_not_compared() -> None:
 
 def test_cases_of_one_side_only_are_named() -> None:
     findings = judged([*each(STEADY), *each(STEADY, CP)], each(STEADY))
-    assert {(str(finding.cell)[:2], finding.verdict) for finding in findings} == {
+    assert {(str(finding.subject)[:2], finding.verdict) for finding in findings} == {
         ("tu", Verdict.passed),
         ("cp", Verdict.not_measured),
     }
     new = judged(each(STEADY), [*each(STEADY), *each(STEADY, CP)])
-    assert (str(new[0].cell)[:2], new[0].verdict) == ("cp", Verdict.new)
+    assert (str(new[0].subject)[:2], new[0].verdict) == ("cp", Verdict.new)
 
 
 def test_another_context_is_not_compared_and_says_how_it_differs() -> None:
@@ -193,12 +193,25 @@ def test_the_newest_revision_of_each_cell_is_meant() -> None:
     then = [*each(TWICE, commit=NEW), *each(STEADY, commit=OLD), *each(STEADY, CP, commit=NEW)]
     side = newest(Path("results"), lines(then))
     assert str(side) == "aaaaaaaa, bbbbbbbb in results"
-    assert [record.metrics["step_ms"] for record in side.launches[cell_of(launch())]] == list(STEADY)
+    assert [record.metrics["step_ms"] for record in side.launches[subject_of(launch())]] == list(STEADY)
 
 
-def test_skipped_and_interrupted_cases_are_no_launches() -> None:
-    now = [launch(status="skipped"), launch(status="interrupted")]
-    assert only(judged(each(STEADY), now)).verdict is Verdict.not_measured
+def test_an_interrupted_case_is_no_launch() -> None:
+    assert only(judged(each(STEADY), [launch(status="interrupted")])).verdict is Verdict.not_measured
+
+
+def test_a_case_that_is_refused_now_regressed_whatever_was_measured_before() -> None:
+    before = each(STEADY, commit=OLD)
+    now = newest(Path("results"), lines([*before, launch(commit=NEW, status="skipped", reason="grouped")]))
+    found = only(judge(newest(Path("base"), lines(before)), now, parse_tolerances("step_ms>5%")))
+    assert found.verdict is Verdict.regressed
+    assert found.reason == "it ended as skipped (grouped), and was ok in the reference"
+
+
+def test_crashes_that_only_another_context_has_are_told() -> None:
+    findings = judged(each(STEADY), [*each(STEADY), launch(torch="2.16.0", status="crashed", reason="killed")])
+    new = [finding for finding in findings if finding.verdict is Verdict.new]
+    assert [finding.reason for finding in new] == ["it ended as crashed (killed)"]
 
 
 # ---------------------------------------------------------------------------------------------------- in words
@@ -222,7 +235,7 @@ def test_rows_tell_numbers_bounds_and_launches() -> None:
 
 
 def test_labels_tell_contexts_of_one_case_apart() -> None:
-    here, there = cell_of(launch()), cell_of(launch(settings={"epochs": 2}))
+    here, there = subject_of(launch()), subject_of(launch(settings={"epochs": 2}))
     case = TUCKER.removesuffix("#0")
     assert labels([here]) == {here: case}
     assert labels([here, there]) == {here: f"{case} (epochs=1)", there: f"{case} (epochs=2)"}
@@ -232,7 +245,7 @@ def test_remarks_say_a_reason_once() -> None:
     cases = [CP.replace("x4", f"x{rank}") for rank in range(2, 6)]
     findings = judged([r for case in cases for r in each(STEADY[:2], case)], [launch(case) for case in cases])
     findings = [*findings, *judged(each(STEADY), [launch(status="oom")])]
-    said = remarks(findings, labels(finding.cell for finding in findings))
+    said = remarks(findings, labels(finding.subject for finding in findings))
     tail = "resnet20/cifar10/finetune/single"
     assert said == [
         f"regressed: it ended as oom, and was ok in the reference: tucker2/x4/{tail}",
@@ -247,7 +260,7 @@ def test_remarks_say_a_reason_once() -> None:
 def gates(slower: Sequence[float], launches: int, tolerance: int, cases: int, times: int) -> list[list[bool]]:
     """Simulated checks: which of so many cases regressed, each slowed by a factor under lognormal noise of 4 %."""
     generator = np.random.default_rng(0)
-    [clause], cell = parse_tolerances(f"step_ms>{tolerance}%"), cell_of(launch())
+    [clause], subject = parse_tolerances(f"step_ms>{tolerance}%"), subject_of(launch())
 
     def times_of(factor: float) -> list[float]:
         return [float(value) for value in factor * np.exp(0.04 * generator.standard_normal(launches))]
@@ -256,7 +269,7 @@ def gates(slower: Sequence[float], launches: int, tolerance: int, cases: int, ti
         [
             found.verdict is Verdict.regressed
             for found in decide(
-                [Comparison(cell, clause, times_of(1.0), times_of(slower[i % len(slower)])) for i in range(cases)]
+                [Comparison(subject, clause, times_of(1.0), times_of(slower[i % len(slower)])) for i in range(cases)]
             )
         ]
         for _ in range(times)

@@ -10,7 +10,7 @@ from launch_records import each, keep, launch
 
 from tnbench.core.errors import UsageError
 from tnbench.history.gate.reference import Side, lines_now, newest, read_reference
-from tnbench.history.launches import cell_of
+from tnbench.history.launches import subject_of
 from tnbench.store.records import Store, text_of
 
 
@@ -42,7 +42,7 @@ def store(clone: Path) -> Store:
 
 
 def times(side: Side) -> list[float]:
-    return [record.metrics["step_ms"] for record in side.launches.get(cell_of(launch()), [])]
+    return [record.metrics["step_ms"] for record in side.launches.get(subject_of(launch()), [])]
 
 
 def now(store: Store, against: str, clone: Path, at: str | None = None) -> list[float]:

@@ -44,7 +44,7 @@ def export(found: Found, dropped: Collection[str], repository: Repository, folde
     for name, facts in found.machines.items():
         kept.machines[name] = completed(kept.machines.get(name, {}), facts)
     for commit in {launch.place.commit for launch in found.launches}:
-        kept.dates[commit] = _date(commit, repository)
+        kept.dates[commit] = 1000 * repository.date(commit)  # the author's, as asv has it
     if not any(launch.metrics for launch in kept.launches.values()):
         raise UsageError(
             "export asv: no launch ended well, and asv shows a failure only beside numbers; "
@@ -61,11 +61,6 @@ def restore(folder: Path) -> None:
     kept = read_kept(folder)
     if kept.files:
         _write_all(kept, folder)
-
-
-def _date(commit: str, repository: Repository) -> int:
-    """The author's date, as asv has it, so that its own results of a commit and ours lie at one place."""
-    return 1000 * int(repository.git("show", "--no-patch", "--format=%at", commit))
 
 
 def _write_all(kept: Kept, folder: Path) -> Exported:

@@ -62,7 +62,8 @@ class SharedVirtualenv(environment.Environment):  # type: ignore[misc]  # asv ha
 
     def _setup(self) -> None:
         virtualenv.cli_run(
-            ["--no-download", "--no-periodic-update", "--no-setuptools", self._path], setup_logging=False
+            ["--python", sys.executable, "--no-download", "--no-periodic-update", "--no-setuptools", self._path],
+            setup_logging=False,
         )
         self._link().write_text(_shared(), encoding="utf-8")
 

@@ -16,11 +16,12 @@ from pathlib import Path
 
 from tnbench.core.case import Case
 from tnbench.core.errors import TnbenchError, UsageError
+from tnbench.core.git import outside_hooks
 from tnbench.core.record import Record
 from tnbench.core.revision import Revision
 from tnbench.core.settings import Settings
 from tnbench.history.bisect.side_by_side import Unmeasured
-from tnbench.history.commits import Repository, outside_hooks
+from tnbench.history.commits import Repository
 from tnbench.store.records import Store
 from tnbench.sweep.executors.family import end_family
 

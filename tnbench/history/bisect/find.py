@@ -59,7 +59,7 @@ def find_change(ends: Ends, quantity: Quantity, say: Say) -> Found:
     wrong turn would have led elsewhere. A number that repeats exactly is measured once at each commit.
 
     Raises TnbenchError when an end cannot be measured, the ends cannot be told apart, what was found is not seen beside
-    its parent, or only skipped commits are left.
+    its parent (or has none), or only skipped commits are left.
     """
     repository = ends.repository
     with repository.worktree(ends.good) as good:
@@ -76,6 +76,11 @@ def find_change(ends: Ends, quantity: Quantity, say: Say) -> Found:
             before = _surely(quantity, good, name)
         say(_outlook(ends, quantity))
         first = first_bad(ends, partial(_judge, quantity, before, whole), say)
+    if not repository.knows(f"{first}^"):
+        raise TnbenchError(
+            f"the search led to {repository.in_short(first)}, the root of a history that was merged; it has no parent "
+            f"to be compared with"
+        )
     return Found(first, _beside_parent(repository.resolve(f"{first}^"), first, ends, quantity, whole))
 
 

@@ -1,4 +1,4 @@
-"""What a check finds: of a cell, or of one metric of it, a verdict and what it rests on."""
+"""What a check finds: of a subject, or of one metric of it, a verdict and what it rests on."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from tnbench.history.gate.tolerance import Tolerance
-from tnbench.history.launches import Cell
+from tnbench.history.launches import Subject
 
 
 class Verdict(StrEnum):
-    """What became of a cell or a metric; only the first fails a check."""
+    """What became of a subject or a metric; only the first fails a check."""
 
     regressed = "regressed"
     passed = "passed"
@@ -39,9 +39,9 @@ class Change:
 
 @dataclass(frozen=True)
 class Finding:
-    """Of a whole cell where there is no `tolerance`; without a `change` nothing could be judged."""
+    """Of a whole subject where there is no `tolerance`; without a `change` nothing could be judged."""
 
-    cell: Cell
+    subject: Subject
     verdict: Verdict
     reason: str = ""
     tolerance: Tolerance | None = None

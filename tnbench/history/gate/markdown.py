@@ -14,9 +14,9 @@ _RULE = ("---", "---", "---:", "---:", "---:", "---:", "---:", "---")
 
 def to_markdown(reference: Side, now: Side, tolerances: Sequence[Tolerance], findings: Sequence[Finding]) -> str:
     """A heading with the verdict, a table of what regressed, the counts, and what could not be judged."""
-    names = labels(finding.cell for finding in findings)
+    names = labels(finding.subject for finding in findings)
     regressed = [finding for finding in findings if finding.verdict is Verdict.regressed]
-    table = [HEADER, _RULE, *(row(finding, names[finding.cell]) for finding in regressed)] if regressed else []
+    table = [HEADER, _RULE, *(row(finding, names[finding.subject]) for finding in regressed)] if regressed else []
     rows = [f"| {' | '.join(_plain(cell) for cell in cells)} |" for cells in table]
     clauses = ", ".join(f"`{tolerance}`" for tolerance in tolerances)
     lines = [

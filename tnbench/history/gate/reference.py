@@ -12,7 +12,7 @@ from tnbench.core.errors import UsageError
 from tnbench.core.record import Record
 from tnbench.core.revision import Revision
 from tnbench.history.commits import Repository
-from tnbench.history.launches import Cell, launches
+from tnbench.history.launches import Subject, launches
 from tnbench.store.records import Line, Store, lines_of, live
 
 KINDS = "a results folder, a file that tnbench export records --output FILE wrote, or a git commit"
@@ -20,11 +20,11 @@ KINDS = "a results folder, a file that tnbench export records --output FILE wrot
 
 @dataclass(frozen=True)
 class Side:
-    """The launches of each cell, all of one revision; `origin` is the folder or file that they are read from."""
+    """The launches of each subject, all of one revision; `origin` is the folder or file that they are read from."""
 
     origin: Path
-    launches: dict[Cell, list[Record]]
-    revisions: dict[Cell, Revision]
+    launches: dict[Subject, list[Record]]
+    revisions: dict[Subject, Revision]
 
     def __str__(self) -> str:
         """Such as ``1a2b3c4d in results``."""
@@ -43,19 +43,19 @@ class Reference(NamedTuple):
 
 
 def newest(origin: Path, lines: Sequence[Line]) -> Side:
-    """Of each cell the launches of its newest revision."""
-    found = {cell: list(revisions.items())[-1] for cell, revisions in launches(lines).items()}
+    """Of each subject the launches of its newest revision."""
+    found = {subject: list(revisions.items())[-1] for subject, revisions in launches(lines).items()}
     return Side(
         origin,
-        {cell: records for cell, (_, records) in found.items()},
-        {cell: revision for cell, (revision, _) in found.items()},
+        {subject: records for subject, (_, records) in found.items()},
+        {subject: revision for subject, (revision, _) in found.items()},
     )
 
 
 def read_reference(against: str, store: Store, folder: Path) -> Reference:
     """What `against` names: a folder, a file, or a commit of the repository around `folder`; an existing path wins.
 
-    Raises UsageError for a name of neither, and for one that no record belongs to.
+    Raises UsageError for a name of neither, for one that no record belongs to, and for a commit of a shallow clone.
     """
     path = Path(against)
     if path.is_dir():
@@ -65,6 +65,11 @@ def read_reference(against: str, store: Store, folder: Path) -> Reference:
         return _some(_of_file(path))
     repository = _repository_with(against, folder)
     commit = repository.resolve(against)
+    if repository.shallow:
+        raise UsageError(
+            f"--against: {repository.root} is a shallow clone, which does not know what {against} contains; fetch the "
+            f"rest: git fetch --unshallow (in GitHub's actions/checkout: fetch-depth: 0)"
+        )
     contained = frozenset(repository.git("rev-list", commit).split())
     return Reference(store.root, _measured_at(commit, store, "--against"), (), commit, contained)
 

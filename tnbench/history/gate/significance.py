@@ -12,7 +12,7 @@ from tnbench.core.metrics import Metric
 from tnbench.core.record import Record
 from tnbench.history.gate.findings import Change, Finding, Verdict
 from tnbench.history.gate.tolerance import Tolerance
-from tnbench.history.launches import Cell
+from tnbench.history.launches import Subject
 from tnbench.measure.statistics import CONFIDENCE, LEAST_SAMPLES, Excess, change_of_medians, excess, holm
 
 RESAMPLES = 20_000
@@ -20,9 +20,9 @@ RESAMPLES = 20_000
 
 @dataclass(frozen=True)
 class Comparison:
-    """One metric of one cell: a number for each launch of either side, or for each seed where only that matters."""
+    """One metric of one subject: a number for each launch of either side, or for each seed where only that matters."""
 
-    cell: Cell
+    subject: Subject
     tolerance: Tolerance
     then: list[float]
     now: list[float]
@@ -38,16 +38,16 @@ class Comparison:
 
     def found(self, verdict: Verdict, reason: str = "", change: Change | None = None) -> Finding:
         """What to say of it."""
-        return Finding(self.cell, verdict, reason, self.tolerance, change)
+        return Finding(self.subject, verdict, reason, self.tolerance, change)
 
 
-def compare(cell: Cell, tolerance: Tolerance, then: Sequence[Record], now: Sequence[Record]) -> Comparison:
+def compare(subject: Subject, tolerance: Tolerance, then: Sequence[Record], now: Sequence[Record]) -> Comparison:
     """A metric of the good records of both sides."""
-    return Comparison(cell, tolerance, _values(then, tolerance.metric), _values(now, tolerance.metric))
+    return Comparison(subject, tolerance, _values(then, tolerance.metric), _values(now, tolerance.metric))
 
 
 def decide(comparisons: Sequence[Comparison]) -> list[Finding]:
-    """A finding for each, in their order. Those that chance has a part in share one error rate of 5 %."""
+    """A finding for each, in their order. Those that chance has a part in share one error rate, of about 5 %."""
     settled = [_settled(comparison) for comparison in comparisons]
     measured = [comparison for comparison, found in zip(comparisons, settled, strict=True) if found is None]
     # enough that the least p there is stays below 0.05 when it is adjusted: a gate that cannot fail is none

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from tnbench.history.gate.findings import Change, Finding, Verdict
 from tnbench.history.gate.tolerance import Tolerance
-from tnbench.history.launches import Cell
+from tnbench.history.launches import Subject
 from tnbench.reporting.context import distinctions
 from tnbench.reporting.formatting import MISSING, significant
 
@@ -15,15 +15,15 @@ HEADER = ("case", "fails on", "reference", "now", "change", "95 % bound", "launc
 """The columns of `row`; all but the first two and the last are numbers."""
 
 
-def labels(cells: Iterable[Cell]) -> dict[Cell, str]:
-    """Each cell by its case, and where a case stands in several contexts by what tells them apart."""
-    alike: dict[str, list[Cell]] = defaultdict(list)
-    for cell in dict.fromkeys(cells):
-        alike[str(cell)].append(cell)
-    found: dict[Cell, str] = {}
+def labels(subjects: Iterable[Subject]) -> dict[Subject, str]:
+    """Each subject by its case, and where a case stands in several contexts by what tells them apart."""
+    alike: dict[str, list[Subject]] = defaultdict(list)
+    for subject in dict.fromkeys(subjects):
+        alike[str(subject)].append(subject)
+    found: dict[Subject, str] = {}
     for name, several in alike.items():
-        own = distinctions(cell.context for cell in several)
-        found |= {cell: f"{name} ({own[cell.context]})" if own[cell.context] else name for cell in several}
+        own = distinctions(subject.context for subject in several)
+        found |= {subject: f"{name} ({own[subject.context]})" if own[subject.context] else name for subject in several}
     return found
 
 
@@ -56,13 +56,13 @@ def counts(findings: Sequence[Finding]) -> str:
     return ", ".join(f"{number[verdict]} {verdict}" for verdict in Verdict if number[verdict]) or "nothing found"
 
 
-def remarks(findings: Sequence[Finding], names: dict[Cell, str]) -> list[str]:
+def remarks(findings: Sequence[Finding], names: dict[Subject, str]) -> list[str]:
     """What a table has no room for: each verdict and reason once, with where it holds."""
     about: dict[tuple[Verdict, str], list[str]] = defaultdict(list)
     for finding in findings:
         if finding.reason or finding.change is None:
             metric = f" {finding.tolerance.metric.name}" if finding.tolerance else ""
-            about[finding.verdict, finding.reason].append(names[finding.cell] + metric)
+            about[finding.verdict, finding.reason].append(names[finding.subject] + metric)
     return [_remark(verdict, reason, where) for (verdict, reason), where in sorted(about.items(), key=_by_verdict)]
 
 
