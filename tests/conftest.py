@@ -1,11 +1,13 @@
-"""Fixtures for real data: they skip, with the reason, where there is none."""
+"""Fixtures for real data and a real browser: they skip, with the reason, where there is none."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,6 +37,19 @@ def mnist() -> Path:
 def checkpoints() -> Path:
     """A folder of published checkpoints."""
     return folder_of("TNBENCH_CHECKPOINTS", "published checkpoints")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """An installed Chromium, driven by playwright."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    installed = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if installed is None:
+        pytest.skip("no chromium or google-chrome on the PATH")
+    with playwright.sync_playwright() as running:
+        chromium = running.chromium.launch(executable_path=installed, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
 
 
 @pytest.fixture(scope="session", autouse=True)

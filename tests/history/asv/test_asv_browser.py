@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
 import threading
@@ -15,7 +14,6 @@ from tnbench.history.asv.serve import address, bound_server
 from tnbench.history.asv.site import make_offline
 
 pytestmark = pytest.mark.browser
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 MACHINES = 2
 CASE_BUTTONS = "#graphdisplay-navigation-params .panel:has(.panel-heading:text-is('case')) a.btn"
 CUT = """elements => elements.filter(one => one.scrollWidth > one.clientWidth || one.scrollHeight > one.clientHeight)
@@ -31,17 +29,6 @@ OVERLAPPING = """elements => {
 }"""
 PAINTED = """canvas => canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data
                               .some(value => value !== 0)"""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if CHROMIUM is None:
-        pytest.skip("no chromium or google-chrome on the PATH")
-    with playwright.sync_playwright() as running:
-        chromium = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture(scope="module")
