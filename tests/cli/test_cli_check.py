@@ -103,7 +103,7 @@ def test_some_regression_outweighs_a_clause_that_cannot_fail(tnb: Tnb, old: Stor
     [
         (("--against", "old", "--fail-on", "stepms>5%"), "--fail-on: no metric is named 'stepms'; the nearest"),
         (("--against", "nowhere", "--fail-on", "step_ms>5%"), "--against: got 'nowhere', which is neither a path"),
-        (("--against", "old", "--fail-on", "step_ms>5%"), "check: results holds no record beside the reference's; "),
+        (("--against", "old", "--fail-on", "step_ms>5%"), "check: there is no folder results; name"),
         (("--against", "old", "--fail-on", "step_ms>5%", "--results", "old"), "check: old holds no record beside"),
         (("--against", "old"), "Missing option '--fail-on'"),
     ],
@@ -122,7 +122,7 @@ def test_a_selection_narrows_both_sides(tnb: Tnb, old: Store, new: Store) -> Non
     keep(new, [*each(STEADY, commit=NEW), *each(TWICE, CP, commit=NEW)])
     assert check(tnb, "--select", "method=tucker2").exit_code == 0
     assert check(tnb, "--select", "method=cp").exit_code == 1
-    assert "no record of either side fits" in check(tnb, "--select", "method=svd").stderr
+    assert "leave no record of either side; see what is there with" in check(tnb, "--select", "method=svd").stderr
 
 
 def test_another_torch_is_not_compared_and_so_cannot_pass(tnb: Tnb, old: Store, new: Store) -> None:

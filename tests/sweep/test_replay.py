@@ -42,6 +42,7 @@ def suite(tmp_path: Path) -> str:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
+    (tmp_path / "results").mkdir()
     return Store(tmp_path / "results")
 
 
@@ -54,6 +55,11 @@ def a_record(case: str, status: str = "ok", *, machine: str = "A", **settings: A
 
 def replay(suite: str, store: Store, **asked: Any) -> Replay:
     return Replay(Request(suite=suite, results=store.root, **asked), Registry(), store)
+
+
+def test_a_folder_that_is_not_there_is_refused(suite: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"there is no folder .*elsewhere to replay from"):
+        replay(suite, Store(tmp_path / "elsewhere"))
 
 
 def test_records_are_found_without_data_and_in_the_suite_s_order(suite: str, store: Store) -> None:

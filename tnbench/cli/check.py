@@ -67,8 +67,8 @@ def _end(findings: Sequence[Finding], tolerances: Sequence[Tolerance]) -> None:
     unheld = ", ".join(map(str, unjudged(findings, tolerances)))
     if unheld:
         idle = UsageError(
-            f"check: nothing could be judged by {unheld}, so it could not have failed; measure both sides with "
-            f"tnbench run --launches 6 (a --suite with --seeds 6 for accuracies), or leave it out"
+            f"check: nothing could be judged by {unheld}, so it could not have failed; leave it out where the records "
+            f"have no such metric, or measure both sides with tnbench run --launches 6 (for accuracies: --seeds 6)"
         )
         if not regressed:
             raise idle
@@ -88,13 +88,18 @@ def _sides(chosen: Chosen, against: str, at: str | None, results: Path, registry
         typer.echo(f"tnbench: {sentence}", err=True)
     now = lines_now(store, reference, at, here)
     if not now:
+        if not results.is_dir():
+            raise UsageError(f"check: there is no folder {results}; name the folder of the records: --results DIR")
         raise UsageError(
             f"check: {results} holds no record beside the reference's; measure what is to be judged: "
             f"tnbench run --launches 6 --results {results}"
         )
     sides = [chosen_lines(chosen, lines, registry) for lines in (reference.lines, now)]
     if not any(sides):
-        raise UsageError("check: no record of either side fits --suite, --case and --select")
+        raise UsageError(
+            f"check: --suite, --case and --select leave no record of either side; see what is there with: "
+            f"tnbench export csv --results {results}"
+        )
     return newest(reference.origin, sides[0]), newest(results, sides[1])
 
 

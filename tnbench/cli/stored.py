@@ -58,6 +58,8 @@ def left_out_of_suite(asked: Chosen, planned: Sequence[Entry], results: Path, re
 
 
 def _some(found: list[Found], results: Path) -> list[Found]:
+    if not results.is_dir():
+        raise UsageError(f"there is no folder {results}; name the folder of the records: --results DIR")
     if not found:
         raise UsageError(f"no record in {results} fits; see what is there with: tnbench export csv --results {results}")
     return found

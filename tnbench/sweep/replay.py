@@ -36,6 +36,8 @@ class Replay:
             cell.case.id: why_skipped(cell) or ("" if cell.case.id in self._records else _how_to_get(cell, request))
             for cell in _selected(suite.cells, request, registry)
         }
+        if not store.root.is_dir():
+            raise UsageError(f"there is no folder {store.root} to replay from; name the records' folder: --results DIR")
 
     def record(self, case: str) -> Record:
         """The record of a case of which `skips` says nothing."""

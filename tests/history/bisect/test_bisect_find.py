@@ -13,7 +13,7 @@ from tnbench.core.errors import TnbenchError, UsageError
 from tnbench.core.metrics import METRICS
 from tnbench.history.bisect.find import Found, Quantity, find_break, find_change
 from tnbench.history.bisect.search import Ends
-from tnbench.history.bisect.side_by_side import Unmeasured
+from tnbench.history.bisect.side_by_side import EndedBadly, Refused, Unmeasured
 from tnbench.history.commits import Repository
 
 BROKEN = "broken"
@@ -28,7 +28,7 @@ def history(folder: Path, values: list[object]) -> tuple[Repository, list[str]]:
 def read(tree: Path) -> float:
     text = (tree / "value").read_text()
     if text == BROKEN:
-        raise Unmeasured("the case ended as failed: no luck")
+        raise EndedBadly("the case ended as failed: no luck")
     return float(text)
 
 
@@ -188,6 +188,18 @@ def test_an_end_that_cannot_be_measured_is_an_error_with_its_reason(tmp_path: Pa
         search(repository, commits[0], commits[2])
     with pytest.raises(TnbenchError, match=r"the bad commit .* commit 3 gives no step_ms: .*--metric status$"):
         search(repository, commits[1], commits[3])
+
+
+def test_what_no_commit_takes_is_wrong_use_and_what_a_record_lacks_is_not_broken(tmp_path: Path) -> None:
+    repository, commits = history(tmp_path, [1, 1])
+    for error, kind in ((Refused("no method is named 'tuker2'"), UsageError), (Unmeasured("no step_ms"), TnbenchError)):
+
+        def refuse(tree: Path, error: Unmeasured = error) -> float:
+            raise error
+
+        with pytest.raises(TnbenchError, match=f"commit 1 gives no step_ms: {error}$") as raised:
+            search(repository, commits[0], commits[1], refuse)
+        assert type(raised.value) is kind
 
 
 def test_a_good_commit_that_fails_later_on_is_no_fault_of_the_others(tmp_path: Path) -> None:

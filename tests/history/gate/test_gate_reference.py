@@ -129,7 +129,8 @@ def test_a_commit_without_records_says_what_there_is(store: Store, clone: Path) 
 def test_neither_path_nor_commit_names_all_three(inside: bool, store: Store, clone: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         read_reference("v9", store, clone if inside else tmp_path)
+    where = clone if inside else f"{tmp_path}, which lies in no git repository"
     assert str(caught.value) == (
-        "--against: got 'v9', which is neither a path nor a commit that git knows; wanted a results folder, "
+        f"--against: got 'v9', which is neither a path nor a commit of {where}; wanted a results folder, "
         "a file that tnbench export records --output FILE wrote, or a git commit"
     )

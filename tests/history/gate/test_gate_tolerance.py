@@ -33,8 +33,8 @@ def test_a_metric_without_a_better_side_may_be_held_on_both() -> None:
     ("text", "message"),
     [
         ("step_ms", "got 'step_ms', wanted METRIC>TOLERANCE or METRIC<-TOLERANCE, in quotes, such as"),
-        ("", "got '', wanted METRIC>TOLERANCE"),
-        ("step_ms>5%,", "got '', wanted METRIC>TOLERANCE"),
+        ("", "got an empty clause (a comma too many?), wanted METRIC>TOLERANCE"),
+        ("step_ms>5%,", "got an empty clause (a comma too many?), wanted METRIC>TOLERANCE"),
         ("step_ms>5ms", "got the tolerance '5ms' in 'step_ms>5ms', wanted"),
         ("step_ms>=5%", "got the tolerance '=5' in 'step_ms>=5%', wanted"),
         ("step_ms>", "got the tolerance '' in 'step_ms>', wanted"),

@@ -53,14 +53,14 @@ def to_keep(launches: Iterable[Launch]) -> dict[str, Any]:
     return {"schema": _SCHEMA, "series": [_of_series(*each) for each in sorted(by_series.items())]}
 
 
-def read_json(file: Path) -> dict[str, Any]:
-    """A JSON object. Raises TnbenchError for anything else."""
+def read_json(file: Path, mend: str = "mend or delete it, and export again") -> dict[str, Any]:
+    """A JSON object. Raises TnbenchError for anything else, which says how to `mend` it."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise TnbenchError(f"{file} cannot be read ({error}); mend or delete it, and export again") from None
+        raise TnbenchError(f"{file} cannot be read ({error}); {mend}") from None
     if not isinstance(content, dict):
-        raise TnbenchError(f"{file} holds no JSON object; mend or delete it, and export again")
+        raise TnbenchError(f"{file} holds no JSON object; {mend}")
     return content
 
 

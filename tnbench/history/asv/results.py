@@ -20,6 +20,7 @@ from tnbench.history.asv.launches import Found, Launch, Place, Series, in_order,
 from tnbench.history.asv.machines import Facts, completed
 from tnbench.history.commits import Repository
 
+_AGAIN = "delete it, and let asv write it again: asv run --bench just-discover"
 _MACHINE_API, _BENCHMARKS_API, _RESULTS_API = 1, 2, 2
 
 
@@ -140,7 +141,7 @@ def _results(place: Place, date: int, machine: Facts, rows: Mapping[str, list[An
 
 def _definitions(file: Path, listed: Mapping[Benchmark, list[str]]) -> dict[str, Any]:
     """What ``benchmarks.json`` is to hold: asv's own benchmarks as they are, and ours."""
-    there = read_json(file) if file.exists() else {"version": _BENCHMARKS_API}
+    there = read_json(file, _AGAIN) if file.exists() else {"version": _BENCHMARKS_API}
     if there.get("version") != _BENCHMARKS_API:
         raise TnbenchError(
             f"{file}: got benchmarks of version {there.get('version')}, wanted {_BENCHMARKS_API}, "

@@ -20,13 +20,14 @@ from tnbench.core.git import outside_hooks
 from tnbench.core.record import Record
 from tnbench.core.revision import Revision
 from tnbench.core.settings import Settings
-from tnbench.history.bisect.side_by_side import Unmeasured
+from tnbench.history.bisect.side_by_side import EndedBadly, Refused, Unmeasured
 from tnbench.history.commits import Repository
 from tnbench.store.records import Store
 from tnbench.sweep.executors.family import end_family
 
 _TNBENCH = (sys.executable, "-P", "-c", "from tnbench.cli import main; main()")
 _OWN = Path("tnbench/__init__.py")
+_USAGE = 2
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class Trial:
         """A metric, from one more launch of the code in `tree`. Raises Unmeasured, with the reason, without one."""
         record = self.launch(tree)
         if record.status != "ok":
-            raise Unmeasured(self._ending(record))
+            raise EndedBadly(self._ending(record))
         other = _other_settings(record, self.settings)
         if other:
             raise Unmeasured(
@@ -100,7 +101,7 @@ class Trial:
         code, said = _run([*_TNBENCH, "run", *self._words(tree, store.root)], tree, _environment(self.repository, tree))
         new = store.record_lines()[before:]
         if not new:
-            raise Unmeasured(f"tnbench ended with {code} and left no record: {said}")
+            raise (Refused if code == _USAGE else Unmeasured)(f"tnbench ended with {code} and left no record: {said}")
         record: Record = new[-1].value
         if (tree / _OWN).is_file():
             _check_commit(record, commit)

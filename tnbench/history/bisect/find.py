@@ -10,11 +10,13 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from tnbench.core.errors import TnbenchError
+from tnbench.core.errors import TnbenchError, UsageError
 from tnbench.core.metrics import Metric
 from tnbench.history.bisect.search import Answer, Ends, Say, first_bad
 from tnbench.history.bisect.side_by_side import (
+    EndedBadly,
     Measure,
+    Refused,
     SideBySide,
     Unmeasured,
     check_launches,
@@ -151,13 +153,18 @@ def _beside_parent(parent: str, first: str, ends: Ends, quantity: Quantity, whol
 
 
 def _surely(quantity: Quantity, tree: Path, name: str, hint: str = "") -> Measure:
-    """Launches of a commit that has to have a number: none is an error that says which commit, and why."""
+    """Launches of a commit that has to have a number: none is an error that says which commit, and why.
+
+    Where the case ended badly, the `hint` follows.
+    """
 
     def launch() -> float:
         try:
             return quantity.measure(tree)
         except Unmeasured as error:
-            raise TnbenchError(f"{name} gives no {quantity.metric.name}: {error}{hint}") from None
+            kind = UsageError if isinstance(error, Refused) else TnbenchError
+            more = hint if isinstance(error, EndedBadly) else ""
+            raise kind(f"{name} gives no {quantity.metric.name}: {error}{more}") from None
 
     return launch
 

@@ -31,6 +31,14 @@ class Unmeasured(TnbenchError):
     """A launch gave no number; the text says why."""
 
 
+class EndedBadly(Unmeasured):
+    """The case did not end ok."""
+
+
+class Refused(Unmeasured, UsageError):
+    """The code there does not take the case or the options."""
+
+
 @dataclass(frozen=True)
 class SideBySide:
     """Launches of two commits, pair by pair. A single pair was enough where numbers repeat exactly."""

@@ -127,10 +127,10 @@ def _some(reference: Reference) -> Reference:
 
 
 def _repository_with(revision: str, folder: Path) -> Repository:
+    where = f"{folder.resolve()}, which lies in no git repository"
     with suppress(UsageError):
         repository = Repository.around(folder)
         if repository.knows(revision):
             return repository
-    raise UsageError(
-        f"--against: got {revision!r}, which is neither a path nor a commit that git knows; wanted {KINDS}"
-    )
+        where = str(repository.root)
+    raise UsageError(f"--against: got {revision!r}, which is neither a path nor a commit of {where}; wanted {KINDS}")

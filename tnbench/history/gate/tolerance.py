@@ -58,6 +58,8 @@ def parse_tolerances(text: str) -> tuple[Tolerance, ...]:
 
 def _parse(clause: str) -> Tolerance:
     match = _CLAUSE.fullmatch(clause)
+    if not clause:
+        raise UsageError(f"--fail-on: got an empty clause (a comma too many?), {_FORM}")
     if match is None:
         raise UsageError(f"--fail-on: got {clause!r}, {_FORM}")
     metric, rising, relative = _stored(match["metric"].strip()), match["sign"] == ">", bool(match["percent"])
