@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,14 +30,10 @@ class Repository:
 
     def resolve(self, revision: str) -> str:
         """The full hash of a commit by any of its names. Raises UsageError for one that is not there."""
-        try:
-            if revision.startswith("-"):  # an option; git before 2.30 misreads the word that ends options
-                raise TnbenchError(f"{revision} is an option")
-            return self.git("rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
-        except TnbenchError:
-            raise UsageError(
-                f"{revision!r} names no commit of {self.root}; see what is there with: git log --oneline"
-            ) from None
+        if not revision.startswith("-"):  # git before 2.30 misreads --end-of-options
+            with suppress(TnbenchError):
+                return self.git("rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
+        raise UsageError(f"{revision!r} names no commit of {self.root}; see what is there with: git log --oneline")
 
     def knows(self, revision: str) -> bool:
         """Whether `revision` names a commit."""
