@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from tnbench.core.record import Record as Record
     from tnbench.engine.compress import Compression as Compression
     from tnbench.engine.compress import compress as compress
+    from tnbench.engine.saved import load_compressed as load_compressed
+    from tnbench.engine.saved import save_compressed as save_compressed
 
 __version__ = "0.1.0"
 
@@ -21,9 +23,11 @@ _HOMES = {
     "Record": "tnbench.core.record",
     "Compression": "tnbench.engine.compress",
     "compress": "tnbench.engine.compress",
+    "load_compressed": "tnbench.engine.saved",
+    "save_compressed": "tnbench.engine.saved",
 }
 
-__all__ = ["Case", "Compression", "Record", "__version__", "compress"]
+__all__ = ["Case", "Compression", "Record", "__version__", "compress", "load_compressed", "save_compressed"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,3 +1,5 @@
+import copy
+from itertools import product
 from types import SimpleNamespace
 from typing import Any
 
@@ -7,37 +9,60 @@ import torch
 from tnbench.core.errors import UsageError
 from tnbench.core.grammar import Atom, parse_part
 from tnbench.core.registry import Bound, Registry
+from tnbench.engine.applied import with_options
 from tnbench.methods import dense, svd, tt
 from tnbench.testing import methods as kit
+from tnbench.testing.group_methods import check_group_method
+from tnbench.testing.network_methods import check_network_method
 
 REGISTRY = Registry()
-ITERATIVE = {"cp": "cp[iters=6]"}
+ITERATIVE = {
+    "cp": "cp[iters=6]",
+    "cp3": "cp3[iters=6]",
+    "cp_epc": "cp_epc[iters=6,sweeps=20]",
+    "tkd_cpd": "tkd_cpd[iters=6,sweeps=20]",
+    "tensor_ring": "tensor_ring[sweeps=6]",
+    "block_term": "block_term[iters=6]",
+}
+"""Few sweeps, for those whose solvers take many."""
 
 
 def _bind(text: str) -> Bound:
     return REGISTRY.bind("method", parse_part("method", text)[0])
 
 
+KITS = {"layer": kit.check_method, "group": check_group_method, "network": check_network_method}
+
+
 @pytest.mark.parametrize("name", [listing.name for listing in REGISTRY.listings("method")])
 def test_method_keeps_its_contract(name: str) -> None:
     bound = _bind(ITERATIVE.get(name, name))
-    kit.check_method(bound.module, bound.options)
+    KITS[bound.scope](bound.module, bound.options)
 
 
-@pytest.mark.parametrize("name", ["svd", "tucker2", "tt", "cp"])
+TENSORLY = ("svd", "svd_spatial", "cp", "cp3", "tucker2", "tucker", "hierarchical_tucker", "tt", "tt_conv", "tt_linear")
+
+
+@pytest.mark.parametrize("name", TENSORLY)
 def test_method_keeps_its_contract_with_tensorly(name: str) -> None:
     bound = _bind(f"{name}[solver=tensorly]")
-    for check in kit.GEOMETRY + kit.ALGEBRA:
-        for layer in ("3x3", "linear"):
-            check(bound.module, bound.options, kit.sample_layer(kit.LAYERS[layer]))
+    layers = [kit.sample_layer(kit.LAYERS[layer]) for layer in ("3x3", "linear")]
+    served = [layer for layer in layers if with_options(bound.module.refuses, bound.options)(layer) is None]
+    assert served
+    for check, layer in product(kit.GEOMETRY + kit.ALGEBRA, served):
+        check(bound.module, bound.options, copy.deepcopy(layer))
 
 
 @pytest.mark.parametrize("name", ["svd", "tucker2", "tt", "cp"])
-def test_groups_and_transposed_convolutions_are_refused(name: str) -> None:
+def test_depthwise_and_transposed_convolutions_are_refused(name: str) -> None:
     refuses = _bind(name).module.refuses
-    assert refuses(torch.nn.Conv2d(6, 6, 3, groups=2)) == "it is a convolution of 2 groups, wanted one group"
-    assert refuses(torch.nn.Conv2d(6, 6, 3, groups=6)) == "it is a convolution of 6 groups, wanted one group"
-    assert refuses(torch.nn.ConvTranspose2d(6, 6, 3)) == "it is a ConvTranspose2d, wanted a plain Conv2d or Linear"
+    assert refuses(torch.nn.Conv2d(6, 6, 3, groups=2)) is None
+    assert refuses(torch.nn.Conv2d(6, 6, 3, groups=6)) == (
+        "it is a depthwise convolution of 6 channels, which has no channels to mix"
+    )
+    assert refuses(torch.nn.ConvTranspose2d(6, 6, 3)) == (
+        "it is a ConvTranspose2d, wanted a plain Conv1d, Conv2d, Conv3d or Linear"
+    )
 
 
 def _broken(base: Any, **changes: Any) -> Any:
@@ -137,7 +162,7 @@ def test_check_fails_factors_that_are_not_finite() -> None:
 def test_a_method_that_serves_groups_is_held_to_them() -> None:
     names = {name for _, name, _ in kit.each_check(dense)}
     assert set(kit.REFUSABLE) <= names
-    assert not set(kit.REFUSABLE) & {name for _, name, _ in kit.each_check(svd)}
+    assert set(kit.REFUSABLE) & {name for _, name, _ in kit.each_check(svd, svd.Options())} == {"grouped"}
 
 
 def test_an_unknown_solver_gets_the_nearest() -> None:

@@ -110,8 +110,48 @@ class KeepsAll(Sound):
         return ("0", "1", "3")
 
 
+class Narrow(Sound):
+    """A sound plug-in that can be built narrower."""
+
+    def build(self, name, options, in_shape, classes):
+        return self.narrower(name, options, in_shape, classes, 1.0)
+
+    def narrower(self, name, options, in_shape, classes, width):
+        super().build(name, options, in_shape, classes)
+        return self.sized(max(1, round(8 * width)), classes)
+
+    def sized(self, channels, classes):
+        return nn.Sequential(nn.Conv2d(1, channels, 3), nn.Flatten(), nn.Linear(36 * channels, classes))
+
+    def keep_dense(self, model):
+        return ("0",)
+
+
+class NeverNarrower(Narrow):
+    def sized(self, channels, classes):
+        return super().sized(8, classes)
+
+
+class WiderAtOne(Narrow):
+    def build(self, name, options, in_shape, classes):
+        return self.narrower(name, options, in_shape, classes, 0.5)
+
+
+class NarrowScores(Narrow):
+    def sized(self, channels, classes):
+        return super().sized(channels, min(classes, channels))
+
+
+class ShallowerToo(Narrow):
+    def sized(self, channels, classes):
+        if channels >= 8:
+            return super().sized(channels, classes)
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, channels), nn.Linear(channels, classes))
+
+
 def test_a_sound_plugin_passes():
     check_model(Sound(), "toy")
+    check_model(Narrow(), "toy")
 
 
 @pytest.mark.parametrize(
@@ -129,6 +169,10 @@ def test_a_sound_plugin_passes():
         (IdleLayer, "gradients: none reaches idle"),
         (KeepsStrangers, r"got \['conv1'\], wanted layers to compress: 0, 1, 3"),
         (KeepsAll, "got every layer"),
+        (NeverNarrower, "parameters at falling widths, wanted ever fewer"),
+        (WiderAtOne, r"other tensors than build at the width 1: 0.bias, 0.weight, 2.weight"),
+        (NarrowScores, r"got shape \(4, 6\)"),
+        (ShallowerToo, "got other layers than build"),
     ],
 )
 def test_a_broken_plugin_is_caught(broken, says):

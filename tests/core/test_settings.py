@@ -24,6 +24,7 @@ OTHER = {
     "momentum": 0.5,
     "weight_decay": 0.5,
     "limit_train": 9,
+    "gauge": "raw",
 }
 
 
@@ -38,7 +39,7 @@ def test_a_baseline_does_not_depend_on_what_only_cases_have():
         changed = Settings().changed({name: OTHER[name]})
         return baseline_key("cnn8", "digits", 0, changed) == baseline_key("cnn8", "digits", 0, Settings())
 
-    assert [name for name in OTHER if same(name)] == ["epochs", "lr"]
+    assert [name for name in OTHER if same(name)] == ["epochs", "lr", "gauge"]
 
 
 def test_case_seed_and_imported_baseline_enter_the_key():

@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from tnbench.layers import plain
 from tnbench.layers.chain import chain, refuses
 
 
@@ -52,5 +53,12 @@ def test_what_is_no_plain_layer_is_refused() -> None:
     attention = nn.MultiheadAttention(4, 1)
     assert refuses(nn.Conv2d(3, 4, 3)) is None
     assert refuses(nn.Linear(3, 4)) is None
-    assert refuses(nn.Conv1d(3, 4, 3)) == "it is a Conv1d, wanted a plain Conv2d or Linear"
+    assert refuses(nn.Conv1d(3, 4, 3)) is None
+    assert refuses(nn.Conv3d(4, 4, 3, groups=2)) is None
+    assert refuses(nn.Conv2d(4, 8, 3, groups=4)) == (
+        "it is a depthwise convolution of 4 channels, which has no channels to mix"
+    )
+    assert plain.refuses(nn.Conv2d(4, 4, 3, groups=2), grouped=False) == (
+        "it is a convolution of 2 groups, wanted one group"
+    )
     assert "NonDynamicallyQuantizableLinear" in str(refuses(attention.out_proj))

@@ -74,6 +74,7 @@ class Tuned:
     momentum: Annotated[float | None, _setting(help="Nesterov momentum of SGD.")] = None
     weight_decay: Annotated[float | None, _setting(help="Weight decay of SGD.")] = None
     limit_train: Annotated[int | None, _setting(help="Training pictures to use.")] = None
+    gauge: Annotated[str | None, _setting(metavar="GAUGE", help="Of the factors: balanced, orthogonal or raw.")] = None
     timeout: Annotated[
         float | None, _limit(parser=seconds, metavar="TIME", help="Longest time of one case: seconds, or 30m, 2h.")
     ] = None

@@ -35,6 +35,7 @@ _counted, _computed = partial(Metric, varies="never"), partial(Metric, varies="s
 
 _ALL = (
     _counted("params", "1", "lower", "parameters of the whole network, after compression"),
+    _counted("params_nonzero", "1", "lower", "the same without weights that were set to zero one by one"),
     _counted("params_dense", "1", "neither", "parameters of the whole dense network"),
     _counted("params_layers", "1", "lower", "weights of the layers that were compressed, after compression"),
     _counted("params_layers_dense", "1", "neither", "weights of the same layers when dense"),
@@ -66,6 +67,13 @@ _ALL = (
     _derived("compression", "params_dense params", "1", "higher", "params_dense / params, whole network"),
     _derived(
         "compression_layers", "params_layers_dense params_layers", "1", "higher", "params_layers_dense / params_layers"
+    ),
+    _derived(
+        "budget_gap",
+        "params_nonzero params_dense",
+        "%",
+        "neither",
+        "non-zero parameters above the budget of the rank (xR, net-xR); from -2 to 0 networks have equal parameters",
     ),
     _derived("mac_reduction", "macs_dense macs", "1", "higher", "macs_dense / macs; not a speedup"),
     _derived("drop", "top1", "point", "lower", "top1 of dense with the same extra training, minus top1"),

@@ -5,10 +5,10 @@ Types from torch are named for the reader and the type checker only; importing t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 if TYPE_CHECKING:
     import torch
@@ -17,33 +17,81 @@ if TYPE_CHECKING:
     from tnbench.core.settings import Settings
 
 Shape = tuple[int, ...]
-"""(O, I, kH, kW) of a convolution's weight or (O, I) of a linear layer's."""
+"""(O, I / groups, *k) of a convolution's weight, with one to three spatial sides, or (O, I) of a linear layer's."""
 
 Ranks = tuple[int, ...]
 Factors = tuple["Tensor", ...]
 
 
-class Pixels(NamedTuple):
+class Pixels(tuple[int, ...]):
     """Positions at which the parts of a factorised convolution run, for one picture.
 
-    `inp`: where the first 1x1 convolution runs; `mid`: after a vertical (kH x 1) convolution; `out`: the output's.
-    A 1x1 convolution with a stride has it in its first factor, so there all three are the output's.
-    A linear layer has (1, 1, 1).
+    The first entry counts where the first 1x1 convolution runs, entry j those after the kernel was convolved along
+    its first j spatial axes, and the last the output's. In two dimensions that is ``Pixels(inp, mid, out)``, with
+    `mid` after a vertical (kH x 1) convolution. Along an axis where the kernel's side is 1 the first factor has the
+    stride. A linear layer has ones.
     """
 
-    inp: int
-    mid: int
-    out: int
+    def __new__(cls, *positions: int) -> Self:
+        return super().__new__(cls, positions)
+
+    @classmethod
+    def ones(cls, shape: Shape) -> Self:
+        """One position everywhere: with it multiply-accumulates are numbers of weights."""
+        return cls(*(1 for _ in range(max(3, len(shape) - 1))))
+
+    @property
+    def inp(self) -> int:
+        return self[0]
+
+    @property
+    def mid(self) -> int:
+        return self[1]
+
+    @property
+    def out(self) -> int:
+        return self[-1]
+
+
+@dataclass(frozen=True)
+class Stats:
+    """What reaches a layer on calibration pictures: the second moment of its input patches, in float64.
+
+    `patches` is (I·k, I·k) in the order of ``weight.flatten(1)``; (I, I) for a linear layer. On its diagonal the ridge
+    is added already: `ridge` times the mean of the diagonal. `digest` identifies the pictures.
+    """
+
+    patches: Tensor
+    channels: int
+    ridge: float
+    digest: str
+
+    @property
+    def channel_moment(self) -> Tensor:
+        """(I, I): the mean over the kernel's offsets, for formats that whiten input channels only."""
+        offsets = self.patches.shape[0] // self.channels
+        blocks = self.patches.reshape(self.channels, offsets, self.channels, offsets)
+        return blocks.diagonal(dim1=1, dim2=3).mean(-1)
 
 
 # ---------------------------------------------------------------------------------------------------- methods
 
 
 class Method(Protocol):
-    """A decomposition of one layer's weight: pure functions over (O, I, kH, kW) or (O, I).
+    """A decomposition of one layer's weight: pure functions over (O, I, *k) or (O, I).
 
-    A module may also have `useful_ranks(shape, ranks) -> Ranks`, where some ranks have no use beside the others (a
-    train's r2 above r1 kH): what is then really used is what summaries show.
+    A function whose answer depends on the method's options takes them as a further keyword, `options`. A convolution
+    of several groups is factorised group by group: `shape` and `weight` are then those of one group.
+
+    A module may also have
+
+    - `useful_ranks(shape, ranks) -> Ranks`, where some ranks have no use beside the others (a train's r2 above r1 kH):
+      what is then really used is what summaries show;
+    - `unfoldings(weight) -> tuple[Tensor, ...]`, one matrix per rank, where rank j cuts the singular values of matrix
+      j and the squared error is about the sum of what is cut: rank policies read these spectra;
+    - `needs_stats(options) -> bool`, true where `factorise` wants `stats`;
+    - `diagnose(factors) -> dict[str, float]`, further numbers for the summary of a layer;
+    - `SPARSE = True`, where `count` counts weights that are not zero while the layer stores all of them.
     """
 
     VERSION: int
@@ -67,13 +115,13 @@ class Method(Protocol):
         *,
         seed: int,
         options: Any,
-        stats: Any = None,
+        stats: Stats | None = None,
         start: Factors | None = None,
     ) -> Factors:
         """Factors of `weight`, which is left as it was; the same seed gives the same bits on the CPU.
 
-        `stats` carries activation covariances for data-aware solvers; `start` factors of smaller or equal ranks for
-        iterative solvers to begin from. Methods that have no use for them ignore them.
+        `stats` carries second moments of activations for data-aware solvers; `start` factors of smaller or equal ranks
+        for iterative solvers to begin from. Methods that have no use for them ignore them.
         """
 
     def dense(self, factors: Factors) -> Tensor:
@@ -83,18 +131,97 @@ class Method(Protocol):
         """A module of plain torch layers that computes what `like` would with the weight ``dense(factors)``."""
 
 
+class GroupMethod(Protocol):
+    """A decomposition of several layers' weights as one tensor; its file says ``SCOPE = "group"``.
+
+    The functions of `Method` work on the stacked weight (L, O, I, *k), `macs` counts one layer, and `layers` takes the
+    place of `layer`. A factor that layers share is one Parameter in all of them.
+    """
+
+    VERSION: int
+
+    def refuses(self, layer: nn.Module) -> str | None:
+        """As `Method.refuses`."""
+
+    def largest_ranks(self, shape: Shape) -> Ranks:
+        """As `Method.largest_ranks`."""
+
+    def count(self, shape: Shape, ranks: Ranks) -> int:
+        """Number of weights of all the factors, shared ones once."""
+
+    def macs(self, shape: Shape, ranks: Ranks, pixels: Pixels) -> int:
+        """Multiply-accumulates of one picture's forward pass through one of the layers."""
+
+    def factorise(
+        self,
+        weight: Tensor,
+        ranks: Ranks,
+        *,
+        seed: int,
+        options: Any,
+        stats: Stats | None = None,
+        start: Factors | None = None,
+    ) -> Factors:
+        """As `Method.factorise`; `stats` is None."""
+
+    def dense(self, factors: Factors) -> Tensor:
+        """The stacked weight that the factors stand for."""
+
+    def groups(self, layers: Mapping[str, nn.Module], *, options: Any) -> Mapping[str, Sequence[str]]:
+        """Name of a group -> names of its layers, whose weights have one shape."""
+
+    def layers(self, factors: Factors, likes: Sequence[nn.Module], *, options: Any) -> list[nn.Module]:
+        """One module per layer, in order."""
+
+
+class NetworkMethod(Protocol):
+    """A method that makes a whole new network; its file says ``SCOPE = "network"``.
+
+    Its one rank is a width in steps, out of `widths`.
+    """
+
+    VERSION: int
+
+    def refuses_network(self, model: nn.Module) -> str | None:
+        """Why this method does not apply to `model`; None if it does."""
+
+    def widths(self, model: nn.Module) -> int:
+        """Number of steps S from nothing to the full width."""
+
+    def narrowed(
+        self,
+        model: nn.Module,
+        width: int,
+        *,
+        seed: int,
+        options: Any,
+        rebuild: Callable[[float], nn.Module] | None,
+    ) -> nn.Module:
+        """The network at `width` of S steps; `model` is left as it was.
+
+        `rebuild` draws a fresh network of the same architecture, with every inner width times a number up to 1. It is
+        None unless training starts from scratch.
+        """
+
+
 # ---------------------------------------------------------------------------------------------- rank policies
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One layer as a rank policy sees it. `dense` is its number of weights, bias apart."""
+    """One layer (or group of layers, or network) as a rank policy sees it.
+
+    `dense` is its number of weights, bias apart. `macs` and `dense_macs` are None where the size of the pictures is
+    unknown.
+    """
 
     name: str
     shape: Shape
     dense: int
     largest: Ranks
     count: Callable[[Ranks], int]
+    macs: Callable[[Ranks], int] | None = None
+    dense_macs: int | None = None
 
 
 @dataclass(frozen=True)
@@ -124,10 +251,36 @@ class RankPolicy(Protocol):
 
 
 class Probe(Protocol):
-    """What a policy may ask of the layers; each answer is computed only if it is asked for."""
+    """What a policy may ask of the layers; each answer is computed only if it is asked for.
+
+    Each raises NotApplicable, with the reason, where the answer cannot be had.
+    """
+
+    @property
+    def elsewhere(self) -> int:
+        """Parameters of the network that no choice touches: other layers, biases, normalisation."""
+
+    @property
+    def macs_elsewhere(self) -> int:
+        """Multiply-accumulates of the layers that are no candidates, for one picture."""
 
     def weight(self, name: str) -> Tensor:
         """The dense weight of a candidate, in its shape."""
+
+    def spectra(self, name: str) -> tuple[Tensor, ...]:
+        """The singular values (float64, falling) that each rank cuts: those of the method's unfoldings."""
+
+    def error(self, name: str, ranks: Ranks) -> float:
+        """||W - W~|| / ||W|| of a candidate, from factors computed at these ranks."""
+
+    def latency_ms(self, name: str, ranks: Ranks | None) -> float:
+        """Measured time of the layer's forward pass at these ranks; None is the dense layer."""
+
+    def drop(self, choices: Mapping[str, Ranks]) -> float:
+        """Points of top-1 lost on the validation pictures by these ranks, without training; may be below zero."""
+
+    def table(self, name: str) -> Mapping[str, Ranks]:
+        """Layer name -> ranks, from the table of that name."""
 
 
 # --------------------------------------------------------------------------------------------- models, data
@@ -259,6 +412,9 @@ class TrainingTools(Protocol):
 
     def evaluate_before(self, model: nn.Module) -> None:
         """Evaluate `model` as the accuracy before training."""
+
+    def recalibrate(self, model: nn.Module) -> None:
+        """Recompute the running statistics of BatchNorm in place, on training pictures without augmentation."""
 
     def fit(self, model: nn.Module, *, epochs: int, lr: float) -> Fit:
         """Train `model` in place by the settings' recipe, spread over processes by the parallel plug-in."""

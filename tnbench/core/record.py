@@ -22,7 +22,8 @@ class Record:
     `metrics` are numbers named in `tnbench.core.metrics`; what does not apply is absent, never invented.
     `samples` are raw lists: ``forward_ms``, ``throughput``, ``epoch_s``, ``loss`` (mean per epoch) and ``step_ms``
     (one list per rank). `layers` holds one plain dict per layer: name, kind, shape, ranks, params_dense, params,
-    error, note. `notes` are sentences a reader must know, such as how BatchNorm behaved under several ranks.
+    stored, error, note, norm, compressed and diagnosis (what was found out about the layer alone). `notes` are
+    sentences a reader must know, such as how BatchNorm behaved under several ranks.
     """
 
     case: str

@@ -17,7 +17,7 @@ import importlib.util
 import re
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -65,12 +65,22 @@ class Listing:
 
 @dataclass(frozen=True)
 class Bound:
-    """A plug-in at work: its module, the atom that named it and its options."""
+    """A plug-in at work: its module, the atom that named it and its options.
+
+    A method may be told by its atom which layers it is for: `skip` and `only` are globs of names.
+    """
 
     listing: Listing
     module: Any
     atom: Atom
     options: Any
+    skip: tuple[str, ...] = ()
+    only: tuple[str, ...] | None = None
+
+    @property
+    def scope(self) -> str:
+        """``layer``, ``group`` or ``network``: what a method works on at a time."""
+        return str(getattr(self.module, "SCOPE", "layer"))
 
 
 class Registry:
@@ -133,13 +143,22 @@ class Registry:
         """Load what `atom` names and read its options. Raises UsageError or PluginError."""
         listing = self.find(kind, atom.name)
         module = self.load(listing)
-        options = read_options(f"{kind} {atom.name}", getattr(module, "Options", None), atom)
-        return Bound(listing, module, atom, options)
+        own, globs = _without_globs(atom) if kind == "method" else (atom, {})
+        options = read_options(f"{kind} {atom.name}", getattr(module, "Options", None), own)
+        return Bound(listing, module, atom, options, **globs)
 
 
 _GIVEN_PREFIX = "tnbench_plugin_"
+_GLOBS, _BETWEEN_GLOBS = ("skip", "only"), "|"
 _DECLARED = ("VERSION", "NAMES", "PATTERN", "KIND")
 _UNREADABLE = (SyntaxError, ValueError, TypeError, re.error)
+
+
+def _without_globs(atom: Atom) -> tuple[Atom, dict[str, Any]]:
+    """A method's atom without the options that say which layers it is for, and these, taken apart."""
+    globs = {name: tuple(text.split(_BETWEEN_GLOBS)) for name, text in atom.options if name in _GLOBS}
+    others = tuple(option for option in atom.options if option[0] not in _GLOBS)
+    return replace(atom, options=others), globs
 
 
 def _built_in(kind: str) -> tuple[Listing, ...]:

@@ -14,7 +14,8 @@ from tnbench.core.case import Case
 from tnbench.core.errors import UsageError, unknown
 
 DTYPES = ("float32", "float64")
-_CASE_ONLY = ("epochs", "lr")
+GAUGES = ("balanced", "orthogonal", "raw")
+_CASE_ONLY = ("epochs", "lr", "gauge")
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Settings:
     `epochs` and `lr` are the case's own; `baseline_epochs` and `baseline_lr` the baseline's. Learning rates are the
     peak of a one-cycle schedule. `device` is ``cpu``, ``cuda`` or ``cuda:1``; ``auto`` stands for a GPU where there is
     one, until the plan settles it. `limit_train` is a number of training pictures (the first of a seeded permutation).
+    `gauge` says how factors share a weight's norm before they are trained: the same function, another path of SGD.
     """
 
     device: str = "auto"
@@ -38,10 +40,10 @@ class Settings:
     momentum: float = 0.9
     weight_decay: float = 5e-4
     limit_train: int | None = None
+    gauge: str = "balanced"
 
     def __post_init__(self) -> None:
-        if self.dtype not in DTYPES:
-            raise UsageError(f"settings: {unknown('dtype', self.dtype, DTYPES)}")
+        _check_choices(self)
         for name, least in (("epochs", 0), ("baseline_epochs", 0), ("batch_size", 1), ("limit_train", 1)):
             value = getattr(self, name)
             if value is not None and value < least:
@@ -101,6 +103,12 @@ def baseline_key(model: str, dataset: str, seed: int, settings: Settings) -> str
 def digest_of(value: Any) -> str:
     """16 hex digits of SHA-256 over canonical JSON."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _check_choices(settings: Settings) -> None:
+    for name, choices in (("dtype", DTYPES), ("gauge", GAUGES)):
+        if getattr(settings, name) not in choices:
+            raise UsageError(f"settings: {unknown(name, getattr(settings, name), choices)}")
 
 
 def _check_type(name: str, value: Any, wanted: Any) -> None:

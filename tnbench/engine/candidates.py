@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Any
 
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
 from tnbench.core.errors import UsageError, nearest
+from tnbench.core.registry import Bound
+from tnbench.engine.applied import functions_of
 
 
 def compressible_layers(model: nn.Module) -> dict[str, nn.Module]:
@@ -23,15 +24,43 @@ def first_and_last(model: nn.Module) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*names[:1], *names[-1:]]))
 
 
+def assign(
+    layers: Mapping[str, nn.Module],
+    methods: Sequence[Bound],
+    keep: Sequence[str],
+    skip: Sequence[str],
+    only: Sequence[str] | None,
+) -> tuple[dict[str, Bound], dict[str, str]]:
+    """Name -> the method that compresses the layer, and name -> why no method does.
+
+    In a mixture a layer goes to the method that serves the fewest layers of those that serve it, so that
+    ``tucker2+tt_linear`` gives linear layers to tt_linear; the first one where two serve as many. A method's own
+    `skip` and `only` come on top. Raises UsageError for a glob that matches no name.
+    """
+    reasons = [
+        reasons_to_stay(
+            layers, method, keep, (*skip, *method.skip), only if method.only is None else _both(method.only, only)
+        )
+        for method in methods
+    ]
+    assigned: dict[str, Bound] = {}
+    for name in layers:
+        served = [(len(why), -at) for at, why in enumerate(reasons) if name not in why]
+        if served:
+            assigned[name] = methods[-max(served)[1]]
+    return assigned, {name: _joined(methods, name, reasons) for name in layers if name not in assigned}
+
+
 def reasons_to_stay(
     layers: Mapping[str, nn.Module],
-    method: Any,
+    method: Bound,
     keep: Sequence[str],
     skip: Sequence[str],
     only: Sequence[str] | None,
 ) -> dict[str, str]:
     """Name -> why the layer stays dense, whatever the ranks. Raises UsageError for a glob that matches no name."""
     skipped, wanted = _matching("skip", skip, layers), _matching("only", only or (), layers)
+    refuses = functions_of(method).refuses
     reasons: dict[str, str] = {}
     for name, layer in layers.items():
         if name in skipped:
@@ -40,9 +69,20 @@ def reasons_to_stay(
             reasons[name] = "not among the layers asked for"
         elif only is None and name in keep:
             reasons[name] = "first or last layer"
-        elif refusal := method.refuses(layer):
+        elif refusal := refuses(layer):
             reasons[name] = refusal
     return reasons
+
+
+def _both(own: Sequence[str], asked: Sequence[str] | None) -> Sequence[str]:
+    return own if asked is None else (*own, *asked)
+
+
+def _joined(methods: Sequence[Bound], name: str, reasons: Sequence[Mapping[str, str]]) -> str:
+    """Why no method takes the layer: one sentence where all say the same."""
+    if len({why[name] for why in reasons}) == 1:
+        return reasons[0][name]
+    return "; ".join(f"{method.atom.name}: {why[name]}" for method, why in zip(methods, reasons, strict=True))
 
 
 def _matching(option: str, globs: Sequence[str], layers: Mapping[str, nn.Module]) -> set[str]:

@@ -3,32 +3,29 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections.abc import Mapping, Sequence
-from functools import partial
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from tnbench.core.errors import NotApplicable, UsageError
 from tnbench.core.grammar import Atom, parse_part
-from tnbench.core.protocols import Candidate, Factors, KeepDense, Ranks
+from tnbench.core.protocols import Candidate, Factors, KeepDense, Ranks, Shape, Stats
 from tnbench.core.registry import Bound, Registry
-from tnbench.engine.candidates import compressible_layers as compressible_layers
-from tnbench.engine.candidates import first_and_last as first_and_last
-from tnbench.engine.candidates import reasons_to_stay
+from tnbench.engine.applied import Applied, OnGroup, OnLayer, functions_of, needs_stats
+from tnbench.engine.calibration import Calibration, patch_stats
+from tnbench.engine.candidates import assign, compressible_layers, first_and_last
+from tnbench.engine.conditions import Conditions
+from tnbench.engine.narrow import narrow
+from tnbench.engine.probe import Probe
+from tnbench.engine.replaced import replaced
+from tnbench.engine.summarise import summarise
 from tnbench.engine.summary import LayerSummary as LayerSummary
 from tnbench.engine.summary import Summary as Summary
-from tnbench.measure.counts import count_params
-
-
-class Swapped(NamedTuple):
-    """A network whose layers were swapped for factors, before it is asked how close those are to the weights."""
-
-    model: nn.Module
-    ranks: Mapping[str, Ranks]
-    factors: Mapping[str, Factors]
-    notes: Mapping[str, str]
+from tnbench.engine.swapped import Swapped
+from tnbench.layers.gauge import Kind
 
 
 class Compression(NamedTuple):
@@ -46,13 +43,18 @@ def compress(
     skip: str | Sequence[str] = (),
     only: str | Sequence[str] | None = None,
     seed: int = 0,
+    gauge: Kind = "balanced",
+    in_shape: Shape | None = None,
+    calibration: Tensor | None = None,
     registry: Registry | None = None,
 ) -> Compression:
     """A compressed copy of `model`, with a summary that prints well. `model` itself is left as it was.
 
-    `method` and `rank` are written as in a case, options included: ``"cp[iters=50]"``, ``"x4"``. The first and the
-    last layer stay dense, and so do layers whose names match `skip` (``"layer4.*"``); with `only`, exactly the layers
-    that match it are compressed, whether first, last or between.
+    `method` and `rank` are written as in a case, options and mixtures included: ``"cp[iters=50]"``,
+    ``"tucker2+tt_linear"``, ``"x4"``. The first and the last layer stay dense, and so do layers whose names match
+    `skip` (``"layer4.*"``); with `only`, exactly the layers that match it are compressed, whether first, last or
+    between. `in_shape` (C, H, W) is needed by ranks that look at operations or times, `calibration` (normalised
+    pictures (N, C, H, W)) by data-aware solvers; see `tnbench.layers.gauge` for `gauge`.
 
     >>> small = nn.Sequential(nn.Conv2d(3, 16, 3), nn.Conv2d(16, 16, 3), nn.Linear(16, 10))
     >>> compress(small, "tucker2", "x2").summary.layers[1].ranks
@@ -61,169 +63,176 @@ def compress(
     Raises UsageError for a name, option or glob that means nothing, and NotApplicable where nothing can be compressed.
     """
     registry = registry or Registry()
-    policy = registry.bind("rank", _atom("rank", rank))
+    (policy_atom,) = _atoms("rank", rank, most=1)
+    policy = registry.bind("rank", policy_atom)
     policy.module.check(policy.atom.name)
-    return compress_network(
-        model,
-        registry.bind("method", _atom("method", method)),
-        policy,
+    conditions = Conditions(
         keep=first_and_last(model),
         skip=_listed(skip),
         only=None if only is None else _listed(only),
         seed=seed,
+        gauge=gauge,
+        in_shape=in_shape,
+        calibration=None if calibration is None else _calibration(calibration),
     )
+    methods = [registry.bind("method", atom) for atom in _atoms("method", method)]
+    return compress_network(model, methods, policy, conditions)
 
 
-def compress_network(
-    model: nn.Module,
-    method: Bound,
-    policy: Bound,
-    *,
-    keep: Sequence[str],
-    skip: Sequence[str] = (),
-    only: Sequence[str] | None = None,
-    seed: int = 0,
-    rescale: bool = False,
-) -> Compression:
-    """A compressed copy of `model`, on its device, in its dtype and its modes.
-
-    `keep` names the layers that stay dense unless `only` is given; `skip` and `only` are globs of names. `rescale`
-    gives each layer's reconstruction the norm of its dense weight, for training from scratch.
+def compress_network(model: nn.Module, methods: Sequence[Bound], policy: Bound, conditions: Conditions) -> Compression:
+    """A compressed copy of `model`, on its device, in its dtype and its modes. Several `methods` are a mixture.
 
     Raises NotApplicable where no layer can be compressed, where a weight is not finite, or where method and rank do
     not go together.
     """
-    swapped = swap_layers(model, method, policy, keep=keep, skip=skip, only=only, seed=seed, rescale=rescale)
-    return Compression(swapped.model, summarise(model, swapped, method))
+    swapped = swap_layers(model, methods, policy, conditions)
+    return Compression(swapped.model, summarise(model, swapped))
 
 
-def swap_layers(
-    model: nn.Module,
-    method: Bound,
-    policy: Bound,
-    *,
-    keep: Sequence[str],
-    skip: Sequence[str] = (),
-    only: Sequence[str] | None = None,
-    seed: int = 0,
-    rescale: bool = False,
-) -> Swapped:
+def swap_layers(model: nn.Module, methods: Sequence[Bound], policy: Bound, conditions: Conditions) -> Swapped:
     """The work of `compress_network`: choose ranks, factorise, swap. Arguments and errors are the same."""
-    check_pair(method, policy)
+    check_pair(methods, policy)
+    if any(method.scope == "network" for method in methods):
+        return narrow(model, methods, policy, conditions)
     layers = compressible_layers(model)
-    notes = reasons_to_stay(layers, method.module, keep, skip, only)
-    ranks = _choose_ranks({name: layer for name, layer in layers.items() if name not in notes}, method, policy, notes)
-    if not ranks and method.atom.name != "dense":
+    assigned, notes = assign(layers, methods, conditions.keep, conditions.skip, conditions.only)
+    targets = _targets(layers, assigned, methods)
+    aware = {name for name, method in assigned.items() if needs_stats(method)}
+    ranks = _choose_ranks(model, targets, policy, conditions, notes)
+    if not ranks and methods[0].atom.name != "dense":
         why = "; ".join(f"{name!r}: {note}" for name, note in notes.items()) or "the network has none"
-        raise NotApplicable(f"{method.atom} at {policy.atom} compresses no layer ({why})")
-    compressed, factors = copy.deepcopy(model), {}
-    for name in ranks:
-        try:
-            factors[name] = _factorise(layers[name], ranks[name], method, seed, rescale)
-        except NotApplicable as refusal:
-            raise NotApplicable(f"layer {name!r}: {refusal}") from None
-        compressed = _replaced(compressed, name, method.module.layer(factors[name], layers[name]))
-    return Swapped(compressed, ranks, factors, notes)
+        raise NotApplicable(f"{_joined(methods)} at {policy.atom} compresses no layer ({why})")
+    compressed, factors = _swap(model, targets, ranks, conditions, aware)
+    return Swapped(compressed, targets, ranks, factors, notes, assigned, str(policy.atom))
 
 
-def summarise(model: nn.Module, swapped: Swapped, method: Bound) -> Summary:
-    """What became of each layer of `model`, and how far its factors are from its weight."""
-    layers = tuple(_summarise(name, layer, swapped, method) for name, layer in compressible_layers(model).items())
-    return Summary(layers, count_params(model), count_params(swapped.model))
-
-
-def check_pair(method: Bound, policy: Bound) -> None:
+def check_pair(methods: Sequence[Bound], policy: Bound) -> None:
     """Raise NotApplicable unless the dense method has the rank `full`, or neither is asked for."""
-    if (method.atom.name == "dense") != (policy.atom.name == "full"):
+    names = [method.atom.name for method in methods]
+    if len(names) > 1 and "dense" in names:
+        raise NotApplicable(f"{_joined(methods)}: dense has no part in a mixture; leave layers out by skip or only")
+    if (names == ["dense"]) != (policy.atom.name == "full"):
         raise NotApplicable(
-            f"method {method.atom} with rank {policy.atom}: full is dense's rank and its only one; "
+            f"method {_joined(methods)} with rank {policy.atom}: full is dense's rank and its only one; "
             f"take dense/full, or another method with a rank such as x4"
         )
 
 
-class _Weights:
-    """The probe that rank policies are given."""
-
-    def __init__(self, layers: Mapping[str, nn.Module]) -> None:
-        self._layers = layers
-
-    def weight(self, name: str) -> Tensor:
-        return _weight(self._layers[name])
+def _joined(methods: Sequence[Bound]) -> str:
+    return "+".join(str(method.atom) for method in methods)
 
 
-def _atom(axis: str, text: str) -> Atom:
+def _atoms(axis: str, text: str, most: int | None = None) -> tuple[Atom, ...]:
     if not isinstance(text, str):
         raise UsageError(f"{axis}: got {text!r}, wanted text as in a case, such as 'tucker2' or 'x4'")
     atoms = parse_part(axis, text)
-    if len(atoms) > 1:
-        raise UsageError(f"{axis}: got the mixture {text!r}, wanted one {axis}; mixtures are not served yet")
-    return atoms[0]
+    if most is not None and len(atoms) > most:
+        raise UsageError(f"{axis}: got the mixture {text!r}, wanted one {axis}; only methods can be mixed")
+    return atoms
 
 
 def _listed(globs: str | Sequence[str]) -> Sequence[str]:
     return (globs,) if isinstance(globs, str) else globs
 
 
-def _weight(layer: nn.Module) -> Tensor:
-    return cast(Tensor, layer.weight).detach()
+def _calibration(pictures: Tensor) -> Calibration:
+    digest = hashlib.sha256(pictures.detach().cpu().contiguous().numpy().tobytes()).hexdigest()[:16]
+    return Calibration(pictures.detach(), digest)
+
+
+def _targets(
+    layers: Mapping[str, nn.Module], assigned: Mapping[str, Bound], methods: Sequence[Bound]
+) -> dict[str, Applied]:
+    """Name -> what is factorised at a time, in the order of its first layer."""
+    targets: dict[str, Applied] = {}
+    for method in methods:
+        functions = functions_of(method)
+        own = {name: layers[name] for name in layers if assigned.get(name) is method}
+        if method.scope == "group":
+            for group, members in functions.groups(own).items():
+                targets[group] = OnGroup(functions, group, {name: own[name] for name in members})
+        else:
+            targets |= {name: OnLayer(functions, name, layer) for name, layer in own.items()}
+    order = list(layers)
+    return dict(sorted(targets.items(), key=lambda item: order.index(next(iter(item[1].layers)))))
 
 
 def _choose_ranks(
-    layers: Mapping[str, nn.Module], method: Bound, policy: Bound, notes: dict[str, str]
+    model: nn.Module,
+    targets: Mapping[str, Applied],
+    policy: Bound,
+    conditions: Conditions,
+    notes: dict[str, str],
 ) -> dict[str, Ranks]:
-    """Name -> ranks of the layers that are to be compressed; `notes` gets the reasons of those that are not."""
-    candidates = [_candidate(name, layer, method) for name, layer in layers.items()]
-    choices = policy.module.choose(policy.atom.name, policy.options, candidates, _Weights(layers))
+    """Name -> ranks of what is to be compressed; `notes` gets the reasons of the layers that are not."""
+    probe = Probe(model, targets, conditions, lambda choices: _swap(model, targets, choices, conditions, set())[0])
+    candidates = [_candidate(target, probe, conditions) for target in targets.values()]
+    choices = policy.module.choose(policy.atom.name, policy.options, candidates, probe)
     ranks: dict[str, Ranks] = {}
     for candidate, choice in zip(candidates, choices, strict=True):
+        target = targets[candidate.name]
         if isinstance(choice, KeepDense):
-            notes[candidate.name] = choice.reason
+            notes.update(dict.fromkeys(target.layers, choice.reason))
         else:
-            ranks[candidate.name] = _useful(method, candidate, choice)
+            ranks[candidate.name] = target.useful(choice)
     return ranks
 
 
-def _candidate(name: str, layer: nn.Module, method: Bound) -> Candidate:
-    weight = _weight(layer)
-    shape = tuple(weight.shape)
-    if not torch.isfinite(weight).all():
-        raise NotApplicable(f"layer {name!r} has weights that are not finite; retrain the network or skip the layer")
-    largest = method.module.largest_ranks(shape)
-    return Candidate(name, shape, weight.numel(), largest, partial(method.module.count, shape))
+def _candidate(target: Applied, probe: Probe, conditions: Conditions) -> Candidate:
+    for name, layer in target.layers.items():
+        if not torch.isfinite(layer.weight).all():  # type: ignore[arg-type]
+            raise NotApplicable(
+                f"layer {name!r} has weights that are not finite; retrain the network or skip the layer"
+            )
+    known = conditions.in_shape is not None
+    return Candidate(
+        target.name,
+        tuple(target.weight.shape),
+        target.weight.numel(),
+        target.largest,
+        target.count,
+        (lambda ranks: target.macs(ranks, probe.sizes)) if known else None,
+        probe.dense_macs(target.name) if known else None,
+    )
 
 
-def _useful(method: Bound, candidate: Candidate, ranks: Ranks) -> Ranks:
-    """What the method really takes of `ranks`, where it says so by the optional function `useful_ranks`."""
-    useful_ranks = getattr(method.module, "useful_ranks", lambda shape, ranks: ranks)
-    return cast(Ranks, useful_ranks(candidate.shape, ranks))
+def _swap(
+    model: nn.Module,
+    targets: Mapping[str, Applied],
+    ranks: Mapping[str, Ranks],
+    conditions: Conditions,
+    aware: set[str],
+) -> tuple[nn.Module, dict[str, Factors]]:
+    compressed, factors = copy.deepcopy(model), {}
+    for name in (name for name in targets if name in ranks):
+        target = targets[name]
+        try:
+            stats = _stats(compressed, name, conditions) if name in aware else None
+            factors[name] = _factorise(target, ranks[name], conditions, stats)
+        except NotApplicable as refusal:
+            raise NotApplicable(f"layer {name!r}: {refusal}") from None
+        for place, module in target.modules(factors[name]).items():
+            compressed = replaced(compressed, place, module)
+    return compressed, factors
 
 
-def _factorise(layer: nn.Module, ranks: Ranks, method: Bound, seed: int, rescale: bool) -> Factors:
-    weight = _weight(layer)
-    factors: Factors = method.module.factorise(weight, ranks, seed=seed, options=method.options)
-    if not rescale:
-        return factors
-    norm, reached = weight.double().norm(), method.module.dense(factors).double().norm()
+def _stats(compressed: nn.Module, name: str, conditions: Conditions) -> Stats:
+    if conditions.scratch:
+        raise NotApplicable("training starts from random weights, whose activations say nothing to a solver")
+    if conditions.calibration is None:
+        raise NotApplicable("a data-aware solver needs calibration pictures; give compress some by calibration=")
+    return patch_stats(compressed, compressed.get_submodule(name), conditions.calibration)
+
+
+def _factorise(target: Applied, ranks: Ranks, conditions: Conditions, stats: Stats | None) -> Factors:
+    factors = target.factorise(ranks, seed=conditions.seed, stats=stats)
+    if conditions.scratch:
+        factors = _rescaled(target, factors)
+    return target.regauged(factors, conditions.gauge)
+
+
+def _rescaled(target: Applied, factors: Factors) -> Factors:
+    """Factors of a weight with the dense weight's norm, so that its entries keep their variance (He et al. 2015)."""
+    weight = target.weight
+    norm, reached = weight.double().norm(), target.dense(factors).double().norm()
     return (*factors[:-1], factors[-1] * (norm / reached).to(weight.dtype)) if reached > 0 else factors
-
-
-def _replaced(model: nn.Module, name: str, new: nn.Module) -> nn.Module:
-    """The model with `new` in every place of the layer `name`, which may stand in several or be the model itself."""
-    old = model.get_submodule(name)
-    for parent in list(model.modules()):
-        for key, child in parent._modules.items():
-            if child is old:
-                parent._modules[key] = new
-    return new if model is old else model
-
-
-def _summarise(name: str, layer: nn.Module, swapped: Swapped, method: Bound) -> LayerSummary:
-    weight = _weight(layer)
-    kind, shape = "linear" if isinstance(layer, nn.Linear) else "conv", tuple(weight.shape)
-    ranks, norm = swapped.ranks.get(name, ()), float(weight.double().norm())
-    factors, params, error = swapped.factors.get(name), weight.numel(), None
-    if factors is not None:
-        params = method.module.count(shape, ranks)
-        distance = float(torch.dist(weight.double(), method.module.dense(factors).double()))
-        error = distance / norm if norm > 0 else distance
-    return LayerSummary(name, kind, shape, ranks, weight.numel(), params, error, swapped.notes.get(name, ""), norm)

@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 
+from tnbench.layers import plain
 
-def refuses(layer: nn.Module) -> str | None:
-    """Why no chain stands for `layer`; None for a plain Conv2d of one group and for a plain Linear."""
-    # A subclass may use its weight in a way of its own (MultiheadAttention's projection does), hence no isinstance.
-    if type(layer) not in (nn.Conv2d, nn.Linear):
-        return f"it is a {type(layer).__name__}, wanted a plain Conv2d or Linear"
-    if isinstance(layer, nn.Conv2d) and layer.groups > 1:
-        return f"it is a convolution of {layer.groups} groups, wanted one group"
-    return None
+refuses = plain.refuses
+"""Why no chain stands for a layer: as for any factors."""
+
+_CONVOLUTION: dict[int, Any] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 
 
 def chain(factors: Sequence[Tensor], like: nn.Module) -> nn.Sequential:
     """A sequence of layers whose weights are `factors`, first applied first, in place of `like`.
 
-    Factors are (out, in) for a Linear and (out, in / groups, kh, kw) for a Conv2d: a factor whose second side is 1
-    where more channels arrive is a depthwise convolution. Each spatial side of the kernel belongs to one factor,
-    which takes stride, padding and dilation along it; where the kernel's side is 1 that is the first factor, so that
-    the rest runs on fewer pixels. The last layer has the bias.
+    Factors are (out, in) for a Linear and (out, in / groups, *k) for a convolution: a factor whose second side is
+    smaller than the channels that arrive is a convolution of several groups, depthwise where it is 1. Each spatial
+    side of the kernel belongs to one factor, which takes stride, padding and dilation along it; where the kernel's
+    side is 1 that is the first factor, so that the rest runs on fewer pixels. The last layer has the bias.
 
     >>> import torch
     >>> chain([torch.ones(2, 8, 1, 1), torch.ones(2, 1, 3, 3), torch.ones(4, 2, 1, 1)], nn.Conv2d(8, 4, 3))[1].groups
@@ -33,7 +31,7 @@ def chain(factors: Sequence[Tensor], like: nn.Module) -> nn.Sequential:
 
     Raises ValueError where the factors' spatial sides do not make up the kernel.
     """
-    layers = _linears(factors) if isinstance(like, nn.Linear) else _convolutions(factors, cast(nn.Conv2d, like))
+    layers = _linears(factors) if isinstance(like, nn.Linear) else _convolutions(factors, like)
     for layer, factor in zip(layers, factors, strict=True):
         layer.weight = _parameter(factor, cast(Tensor, like.weight))
     if like.bias is not None:
@@ -46,18 +44,19 @@ def _linears(factors: Sequence[Tensor]) -> list[nn.Module]:
     return [nn.Linear(factor.shape[1], factor.shape[0], bias=False, device="meta") for factor in factors]
 
 
-def _convolutions(factors: Sequence[Tensor], like: nn.Conv2d) -> list[nn.Module]:
-    owners = [_owner(factors, like, axis) for axis in (0, 1)]
+def _convolutions(factors: Sequence[Tensor], like: Any) -> list[nn.Module]:
+    axes = range(len(like.kernel_size))
+    owners = [_owner(factors, like, axis) for axis in axes]
     layers: list[nn.Module] = []
     channels = like.in_channels
     for index, factor in enumerate(factors):
         out, inner, *sides = factor.shape
         owned = [owner == index for owner in owners]
         layers.append(
-            nn.Conv2d(
+            _CONVOLUTION[len(axes)](
                 channels,
                 out,
-                (sides[0], sides[1]),
+                tuple(sides),
                 stride=_along(owned, like.stride, 1),
                 padding=like.padding if isinstance(like.padding, str) else _along(owned, like.padding, 0),
                 dilation=_along(owned, like.dilation, 1),
@@ -71,7 +70,7 @@ def _convolutions(factors: Sequence[Tensor], like: nn.Conv2d) -> list[nn.Module]
     return layers
 
 
-def _owner(factors: Sequence[Tensor], like: nn.Conv2d, axis: int) -> int:
+def _owner(factors: Sequence[Tensor], like: Any, axis: int) -> int:
     sides = [factor.shape[2 + axis] for factor in factors]
     if math.prod(sides) != like.kernel_size[axis] or sum(side > 1 for side in sides) > 1:
         raise ValueError(
@@ -81,10 +80,10 @@ def _owner(factors: Sequence[Tensor], like: nn.Conv2d, axis: int) -> int:
     return next((index for index, side in enumerate(sides) if side > 1), 0)
 
 
-def _along(owned: Sequence[bool], values: tuple[int, ...], neutral: int) -> tuple[int, int]:
-    vertical, horizontal = (value if mine else neutral for value, mine in zip(values, owned, strict=True))
-    return vertical, horizontal
+def _along(owned: Sequence[bool], values: Sequence[int], neutral: int) -> tuple[int, ...]:
+    return tuple(value if mine else neutral for value, mine in zip(values, owned, strict=True))
 
 
 def _parameter(values: Tensor, like: Tensor) -> nn.Parameter:
-    return nn.Parameter(values.detach().clone(), requires_grad=like.requires_grad)
+    copied = values.detach().clone(memory_format=torch.contiguous_format)
+    return nn.Parameter(copied, requires_grad=like.requires_grad)

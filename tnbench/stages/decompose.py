@@ -2,53 +2,83 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from tnbench.core.errors import NotApplicable
 from tnbench.core.registry import Bound
-from tnbench.engine.compress import Summary, Swapped, summarise, swap_layers
+from tnbench.engine.applied import Functions, OnLayer, functions_of
+from tnbench.engine.calibration import RIDGE
+from tnbench.engine.compress import swap_layers
+from tnbench.engine.summarise import summarise
+from tnbench.engine.summary import Summary
+from tnbench.engine.swapped import Swapped
 from tnbench.measure.clock import Elapsed, stopwatch
 from tnbench.measure.memory import PeakMemory
+from tnbench.stages.conditions import conditions_of
 from tnbench.stages.in_process import in_process
 from tnbench.stages.prepare import Prepared
 
 
 @dataclass(frozen=True)
 class Decomposition:
-    """One compression of the network: the copy, its layers, seconds and bytes above the start."""
+    """One compression of the network: the copy and its factors, its layers, seconds and bytes above the start."""
 
-    model: nn.Module
+    swapped: Swapped
     summary: Summary
     seconds: float
     peak_bytes: int
 
+    @property
+    def model(self) -> nn.Module:
+        return self.swapped.model
 
-def decompose(prepared: Prepared, model: nn.Module, *, rescale: bool = False) -> Decomposition:
+
+def decompose(
+    prepared: Prepared, model: nn.Module, *, rescale: bool = False, note: Callable[[str], None] = print
+) -> Decomposition:
     """Compress a copy of `model` as the case says, with its threads. Raises NotApplicable: the reason why it cannot be.
 
-    Errors of the layers are computed after the clock has stopped.
+    `rescale` is for training from scratch. Errors of the layers are computed after the clock has stopped. `note` takes
+    sentences that a reader of the record must know.
     """
-    method, policy = prepared.plugins["method"], prepared.plugins["rank"]
-    keep = prepared.plugins["model"].module.keep_dense(model)
-    warm_up(method, prepared.device)
+    methods, policy = prepared.methods, prepared.plugins["rank"]
+    conditions = conditions_of(prepared, model, scratch=rescale, note=note)
+    warm_up(methods, prepared.device)
 
     def work() -> tuple[Swapped, Elapsed, PeakMemory]:
         with PeakMemory(prepared.device) as peak, stopwatch(prepared.device) as elapsed:
-            swapped = swap_layers(model, method, policy, keep=keep, seed=prepared.job.case.seed, rescale=rescale)
+            swapped = swap_layers(model, methods, policy, conditions)
         return swapped, elapsed, peak
 
     swapped, elapsed, peak = in_process(prepared, work)
-    summary = summarise(model, swapped, method)
+    if conditions.calibration is not None:
+        note(
+            f"solvers weighed errors by {len(conditions.calibration.pictures):,} training pictures "
+            f"(digest {conditions.calibration.digest}), ridge {RIDGE:g}"
+        )
+    summary = summarise(model, swapped)
     print(summary)
-    return Decomposition(swapped.model, summary, elapsed.seconds, peak.bytes)
+    return Decomposition(swapped, summary, elapsed.seconds, peak.bytes)
 
 
-def warm_up(method: Bound, device: torch.device) -> None:
+def warm_up(methods: Sequence[Bound], device: torch.device) -> None:
     """Factorise tiny layers, so that no case is charged for what a solver imports or sets up at its first call."""
-    for layer in (nn.Conv2d(4, 4, 3), nn.Linear(4, 4)):
-        if method.module.refuses(layer) is None:
-            weight = torch.linspace(-1, 1, layer.weight.numel(), device=device).view_as(layer.weight).sin()
-            ranks = tuple(1 for _ in method.module.largest_ranks(tuple(weight.shape)))
-            method.module.factorise(weight, ranks, seed=0, options=method.options)
+    for method in methods:
+        if method.scope == "layer":
+            for layer in (nn.Conv2d(4, 4, 3), nn.Linear(4, 4)):
+                _warm_up(OnLayer(functions_of(method), "", layer.to(device)), functions_of(method))
+
+
+def _warm_up(target: OnLayer, functions: Functions) -> None:
+    if functions.refuses(target.layer) is None and target.largest:
+        weight = cast(Tensor, target.layer.weight)
+        weight.data = torch.linspace(-1, 1, weight.numel(), device=weight.device).view_as(weight).sin()
+        try:
+            target.factorise(tuple(1 for _ in target.largest), seed=0)
+        except NotApplicable:
+            return  # a data-aware solver without pictures has nothing to warm up

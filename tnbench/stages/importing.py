@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def import_baseline(
     if not prepared.pictures.meaningful:
         raise UsageError(f"checkpoint: {dataset} has made-up labels, on which no checkpoint can be evaluated")
     chosen = prepared.normalisation if normalisation is None else named_normalisation(normalisation)
-    baseline = _evaluated(Prepared(job, prepared.plugins, prepared.pictures, chosen), state, file)
+    baseline = _evaluated(replace(prepared, normalisation=chosen), state, file)
     store.append_baseline(baseline)
     return baseline
 

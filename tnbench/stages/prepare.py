@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -25,9 +25,13 @@ from tnbench.core.settings import Settings
 
 @dataclass(frozen=True)
 class Prepared:
-    """A job with everything bound and in memory. `pictures` are normalised by `normalisation`."""
+    """A job with everything bound and in memory. `pictures` are normalised by `normalisation`.
+
+    `plugins` has one plug-in for each axis but the method's, `methods` those of the mixture that the case names.
+    """
 
     job: Job
+    methods: tuple[Bound, ...]
     plugins: dict[str, Bound]
     pictures: Pictures
     normalisation: Normalisation
@@ -42,35 +46,47 @@ class Prepared:
 
     def build(self) -> nn.Module:
         """The dense network, drawn from the case's seed; torch's global generator is left as it was."""
+        return self._drawn(self.plugins["model"].module.build)
+
+    def narrower(self, width: float) -> nn.Module:
+        """As `build`, with every inner width times `width`. Raises NotApplicable where the model has no widths."""
+        model = self.plugins["model"]
+        if not hasattr(model.module, "narrower"):
+            raise NotApplicable(f"model {model.atom.name} cannot be built narrower: its file has no function narrower")
+        return self._drawn(model.module.narrower, width)
+
+    def _drawn(self, build: Callable[..., nn.Module], *width: float) -> nn.Module:
         model = self.plugins["model"]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.job.case.seed)
-            network: nn.Module = model.module.build(
-                model.atom.name, model.options, self.pictures.in_shape, self.pictures.classes
-            )
+            network = build(model.atom.name, model.options, self.pictures.in_shape, self.pictures.classes, *width)
         return network.to(self.device, self.dtype)
 
 
 def prepare(job: Job) -> Prepared:
     """Bind and load. Raises NotApplicable, UsageError or PluginError before any time is spent."""
     registry = Registry(job.plugin_files)
-    plugins = bind_case(job.case, registry)
+    methods, plugins = bind_case(job.case, registry)
     parallel = plugins["parallel"]
     reason = parallel.module.refuses(parallel.atom.count, parallel.options, job.settings.device)
     if reason is not None:
         raise NotApplicable(reason)
     pictures = _load_pictures(job.case.dataset, job.data_root, job.plugin_files)
     return Prepared(
-        job, plugins, limited(pictures, job.settings.limit_train, job.case.seed), _normalisation(job, pictures)
+        job, methods, plugins, limited(pictures, job.settings.limit_train, job.case.seed), _normalisation(job, pictures)
     )
 
 
-def bind_case(case: Case, registry: Registry) -> dict[str, Bound]:
-    """One plug-in per axis, each complete. Raises NotApplicable for a mixture or mesh, which none serves yet."""
-    bound = {axis: registry.bind(axis, _single_atom(case, axis)) for axis in AXES}
-    for plugin in bound.values():
+def bind_case(case: Case, registry: Registry) -> tuple[tuple[Bound, ...], dict[str, Bound]]:
+    """The methods, and one plug-in per other axis, each complete.
+
+    Raises NotApplicable for a mixture on another axis, which none serves yet, and for a mesh.
+    """
+    methods = tuple(registry.bind("method", atom) for atom in case.atoms("method"))
+    bound = {axis: registry.bind(axis, _single_atom(case, axis)) for axis in AXES if axis != "method"}
+    for plugin in (*methods, *bound.values()):
         check_complete(plugin.listing, plugin.module)
-    return bound
+    return methods, bound
 
 
 def limited(pictures: Pictures, limit: int | None, seed: int) -> Pictures:

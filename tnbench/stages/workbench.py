@@ -15,9 +15,11 @@ from torch import Tensor, nn
 from tnbench.core.errors import NotApplicable
 from tnbench.core.job import Job
 from tnbench.core.protocols import Crew
-from tnbench.engine.compress import Swapped, swap_layers
+from tnbench.engine.compress import swap_layers
 from tnbench.engine.evaluate import mode_of, normalise
 from tnbench.engine.step import Batches, Step, batches, optimiser_for
+from tnbench.engine.swapped import Swapped
+from tnbench.stages.conditions import conditions_of
 from tnbench.stages.decompose import Decomposition, decompose, warm_up
 from tnbench.stages.measure import measure_size
 from tnbench.stages.prepare import numerics, prepare
@@ -74,11 +76,10 @@ class Workbench:
 
     def decompose(self) -> Callable[[], Swapped]:
         """A call that chooses ranks, factorises and swaps the layers."""
-        plugins, model = self.prepared.plugins, self.dense
-        keep = plugins["model"].module.keep_dense(model)
-        seed = self.prepared.job.case.seed
-        warm_up(plugins["method"], self.prepared.device)
-        return lambda: swap_layers(model, plugins["method"], plugins["rank"], keep=keep, seed=seed)
+        prepared, model = self.prepared, self.dense
+        conditions = conditions_of(prepared, model, scratch=False, note=print)
+        warm_up(prepared.methods, prepared.device)
+        return lambda: swap_layers(model, prepared.methods, prepared.plugins["rank"], conditions)
 
     def forward(self, batch_size: int) -> Call:
         """A call of the compressed network in eval mode, on pictures that are on the device already."""
@@ -146,7 +147,7 @@ class Workbench:
 
     def _layers_with_inputs(self, batch_size: int) -> list[tuple[nn.Module, Tensor]]:
         """The compressed layers, each with the batch that reaches its place in the dense network."""
-        compressed = [layer.name for layer in self.decomposition.summary.layers if layer.error is not None]
+        compressed = [layer.name for layer in self.decomposition.summary.compressed]
         inputs: dict[str, Tensor] = {}
         hooks = [
             self.dense.get_submodule(name).register_forward_pre_hook(

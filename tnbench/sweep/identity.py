@@ -11,24 +11,37 @@ from tnbench.core.errors import PluginError
 from tnbench.core.grammar import AXES, Atom, parse_part
 from tnbench.core.registry import Registry
 from tnbench.measure.environment import device_model, torch_version
+from tnbench.store.rank_tables import table_digest
 
 Identity = dict[str, Any]
+
+_TABLE = "table"
+"""The rank policy whose ranks stand in a file of the results."""
 
 
 class Facts:
     """Asks each question about data and plug-ins once for a whole plan."""
 
-    def __init__(self, registry: Registry, data_root: Path, device: str) -> None:
+    def __init__(self, registry: Registry, data_root: Path, results: Path, device: str) -> None:
         self._registry = registry
-        self._data_root = data_root
+        self._data_root, self._results = data_root, results
         self._machine = {"device_model": device_model(device), "torch": torch_version()}
         self._digests: dict[str, str | None] = {}
         self._plugins: dict[tuple[str, str], dict[str, Any]] = {}
 
     def identity(self, case: Case, imported: str | None) -> Identity:
-        """As plain JSON: ``data``, ``plugins`` by axis, ``baseline`` (digest of an imported one), and the machine."""
-        plugins = {axis: self.plugin(axis, atom) for axis in AXES for atom in case.atoms(axis)}
-        return {"data": self.data_digest(case.dataset), "plugins": plugins, "baseline": imported, **self._machine}
+        """As plain JSON: ``data``, ``plugins`` by axis, ``baseline`` (digest of an imported one), and the machine.
+
+        The second plug-in of a mixture stands under ``method+2``, and so on.
+        """
+        plugins = {
+            axis if place == 1 else f"{axis}+{place}": self.plugin(axis, atom)
+            for axis in AXES
+            for place, atom in enumerate(case.atoms(axis), start=1)
+        }
+        found = {"data": self.data_digest(case.dataset), "plugins": plugins, "baseline": imported, **self._machine}
+        (rank, *_) = case.atoms("rank")
+        return {**found, "table": table_digest(self._results, *rank.bare)} if rank.name == _TABLE else found
 
     def plugin(self, axis: str, atom: Atom) -> dict[str, Any]:
         """Name, version and source digest of the plug-in that serves `atom`."""
@@ -57,12 +70,18 @@ class Facts:
         return str(bound.module.digest(bound.atom.name, bound.options, self._data_root))
 
 
+_COMPARED = (
+    ("data", "the data's digest"),
+    ("table", "the rank table"),
+    ("device_model", "the device"),
+    ("torch", "torch"),
+)
+
+
 def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Why a record with the identity `then` does not stand for a case that has `now`; empty if it does."""
     found = [
-        f"{what} differs: {then.get(name)} → {now[name]}"
-        for name, what in (("data", "the data's digest"), ("device_model", "the device"), ("torch", "torch"))
-        if then.get(name) != now[name]
+        f"{what} differs: {then.get(name)} → {now[name]}" for name, what in _COMPARED if then.get(name) != now.get(name)
     ]
     before = then.get("plugins") or {}
     for axis, plugin in now["plugins"].items():

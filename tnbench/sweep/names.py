@@ -11,8 +11,16 @@ DENSE, FULL, SINGLE = "dense", "full", "single"
 
 
 def check_part(axis: str, text: str, registry: Registry) -> None:
-    """Raise UsageError, with the nearest name, unless a plug-in serves `text`. Mixtures only have to parse."""
+    """Raise UsageError, with the nearest name, unless plug-ins serve `text`.
+
+    A mixture on an axis where nothing serves mixtures only has to parse.
+    """
     atoms = parse_part(axis, text)
+    if axis == "method":
+        for atom in atoms:
+            registry.find(axis, atom.name)
+            _check_count(axis, atom)
+        return
     if len(atoms) > 1:
         return
     if axis == "rank":
@@ -31,7 +39,7 @@ def check_case(case: Case, registry: Registry) -> None:
 def why_meaningless(case: Case) -> str:
     """Why a case whose names are all served cannot be run all the same; empty if it can."""
     for axis in AXES:
-        if len(case.atoms(axis)) > 1:
+        if axis != "method" and len(case.atoms(axis)) > 1:
             what = "meshes" if axis == "parallel" else "mixtures"
             return f"{axis} {case.part(axis)}: {what} ({mixture_sign(axis)}) are not served yet; name one part alone"
     if (case.method == DENSE) != (case.rank == FULL):

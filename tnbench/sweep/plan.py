@@ -134,7 +134,7 @@ class _Planner:
 
     def __init__(self, request: Request, registry: Registry, store: Store, settings: Settings, limits: Limits) -> None:
         self._request, self._registry, self._settings, self._limits = request, registry, settings, limits
-        self._facts = Facts(registry, request.data_root, settings.device)
+        self._facts = Facts(registry, request.data_root, request.results, settings.device)
         self.baselines = Baselines(store, registry, self._facts, request.results, fresh=request.fresh)
         self._attempts = store.attempts()
         self._earlier: dict[str, list[Record]] = defaultdict(list)

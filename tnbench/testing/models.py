@@ -6,7 +6,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -15,7 +16,8 @@ from torch.nn import functional
 
 from tnbench.core.errors import NotApplicable
 from tnbench.core.protocols import Model, Shape
-from tnbench.engine.compress import compressible_layers
+from tnbench.engine.candidates import compressible_layers
+from tnbench.measure.counts import count_params
 
 IN_SHAPES: Sequence[Shape] = ((1, 8, 8), (1, 28, 28), (3, 32, 32))
 """Pictures of digits, mnist and cifar10."""
@@ -29,7 +31,8 @@ def check_model(plugin: Model, name: str, *, options: Any = None, in_shapes: Seq
     It takes at least one of the shapes, and refuses pictures of one pixel and whatever else does not fit with
     NotApplicable and a reason; the state of torch's generator, and nothing else, decides the weights; there is one
     score per class, in the network's own dtype, and in eval mode a picture's scores do not depend on the rest of its
-    batch; a gradient reaches every parameter; `keep_dense` names layers to compress and leaves some.
+    batch; a gradient reaches every parameter; `keep_dense` names layers to compress and leaves some. If there is a
+    function `narrower`, it is `build` at the width 1, and has fewer parameters and the same scores at smaller ones.
     """
     assert _build(plugin, name, options, (1, 1, 1)) is None, "build: took pictures of one pixel, wanted NotApplicable"
     taken = [in_shape for in_shape in in_shapes if _build(plugin, name, options, in_shape) is not None]
@@ -41,6 +44,7 @@ def check_model(plugin: Model, name: str, *, options: Any = None, in_shapes: Seq
         pictures = torch.randn(4, *in_shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
         check_scores(model.double(), pictures)
         check_gradients(model, pictures)
+        check_narrower(plugin, name, options, in_shape)
         check_keep_dense(compressible_layers(model), plugin.keep_dense(model))
 
 
@@ -72,6 +76,25 @@ def check_gradients(model: nn.Module, pictures: Tensor) -> None:
     assert not idle, f"gradients: none reaches {', '.join(idle)}"
 
 
+def check_narrower(plugin: Model, name: str, options: Any, in_shape: Shape) -> None:
+    """The optional ``narrower(name, options, in_shape, classes, width)``: all inner channels times `width`."""
+    if not hasattr(plugin, "narrower"):
+        return
+    full, *narrow = (
+        _drawn(0, plugin.narrower, name, options, in_shape, CLASSES, width) for width in (1.0, 0.75, 0.5, 0.25, 1e-3)
+    )
+    wanted, got = (_shapes(network) for network in (_drawn(0, plugin.build, name, options, in_shape, CLASSES), full))
+    differ = sorted(key for key in wanted.keys() | got.keys() if wanted.get(key) != got.get(key))
+    assert not differ, f"narrower: got other tensors than build at the width 1: {', '.join(differ)}"
+    counts = [count_params(network) for network in (full, *narrow)]
+    falling = all(more > less for more, less in pairwise(counts))
+    assert falling, f"narrower: got {counts} parameters at falling widths, wanted ever fewer"
+    for network in narrow:
+        pictures = torch.randn(4, *in_shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+        check_scores(network.double(), pictures)
+        assert _shapes(network).keys() == wanted.keys(), "narrower: got other layers than build, wanted narrower ones"
+
+
 def check_keep_dense(layers: dict[str, nn.Module], kept: Sequence[str]) -> None:
     """`layers` are those that can be compressed, `kept` those that stay dense by default."""
     strange = sorted(set(kept) - set(layers))
@@ -81,14 +104,22 @@ def check_keep_dense(layers: dict[str, nn.Module], kept: Sequence[str]) -> None:
 
 def _build(plugin: Model, name: str, options: Any, in_shape: Shape, seed: int = 0) -> nn.Module | None:
     """The network, or None where the plug-in refuses the pictures with a reason."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        try:
-            return plugin.build(name, options, in_shape, CLASSES)
-        except NotApplicable as refusal:
-            reason = str(refusal)
+    try:
+        return _drawn(seed, plugin.build, name, options, in_shape, CLASSES)
+    except NotApplicable as refusal:
+        reason = str(refusal)
     assert reason, f"build: refused pictures of {in_shape} without a reason"
     return None
+
+
+def _drawn(seed: int, build: Callable[..., nn.Module], *given: Any) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build(*given)
+
+
+def _shapes(network: nn.Module) -> dict[str, Shape]:
+    return {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
 
 
 def _state(plugin: Model, name: str, options: Any, in_shape: Shape, seed: int) -> dict[str, Tensor]:

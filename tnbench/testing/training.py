@@ -45,6 +45,9 @@ class StandInTools:
     def evaluate_before(self, model: nn.Module) -> None:
         self.calls.append("evaluate_before")
 
+    def recalibrate(self, model: nn.Module) -> None:
+        self.calls.append("recalibrate")
+
     def fit(self, model: nn.Module, *, epochs: int, lr: float) -> Fit:
         self.calls.append("fit")
         assert epochs >= 0, f"fit: got {epochs} epochs, wanted a whole number from 0 on"

@@ -1,0 +1,245 @@
+"""A method at work: its functions with its options, on one layer or on a group of layers."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from tnbench.core.errors import NotApplicable
+from tnbench.core.protocols import Factors, Ranks, Shape, Stats
+from tnbench.core.registry import Bound
+from tnbench.layers import chain, gauge
+from tnbench.measure.counts import Sizes, pixels_of
+
+
+class Functions:
+    """A method's functions, each given the options if it asks for them by a parameter of that name.
+
+    >>> from tnbench.methods import svd
+    >>> Functions(svd, svd.Options()).count((4, 6), (1,))
+    10
+    """
+
+    def __init__(self, module: Any, options: Any) -> None:
+        self.module, self.options = module, options
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        return with_options(getattr(self.module, name), self.options)
+
+    def has(self, name: str) -> bool:
+        return hasattr(self.module, name)
+
+
+def with_options(function: Callable[..., Any], options: Any) -> Callable[..., Any]:
+    """`function` with the keyword `options` filled in, where it takes one of that name."""
+    parameters = inspect.signature(function).parameters
+    any_name = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    return partial(function, options=options) if any_name or "options" in parameters else function
+
+
+def functions_of(method: Bound) -> Functions:
+    """The functions of a bound method."""
+    return Functions(method.module, method.options)
+
+
+def needs_stats(method: Bound) -> bool:
+    """Whether a bound method's solver weighs errors by what reaches a layer."""
+    return hasattr(method.module, "needs_stats") and bool(method.module.needs_stats(method.options))
+
+
+class OnLayer:
+    """A method on one layer. A convolution of several groups is factorised group by group.
+
+    Ranks are those of one group. Factors of the groups stand one below the other, as grouped convolutions have them.
+    """
+
+    def __init__(self, functions: Functions, name: str, layer: nn.Module) -> None:
+        self.name, self.layer, self._functions = name, layer, functions
+        self.groups = int(getattr(layer, "groups", 1))
+
+    @property
+    def layers(self) -> dict[str, nn.Module]:
+        return {self.name: self.layer}
+
+    @property
+    def weight(self) -> Tensor:
+        """(O, I / groups, *k) or (O, I)."""
+        return cast(Tensor, self.layer.weight).detach()
+
+    @property
+    def shape(self) -> Shape:
+        """The shape of one group's weight."""
+        O, *rest = self.weight.shape
+        return O // self.groups, *rest
+
+    @property
+    def largest(self) -> Ranks:
+        """The largest useful ranks."""
+        return tuple(self._functions.largest_ranks(self.shape))
+
+    def useful(self, ranks: Ranks) -> Ranks:
+        """What the method really takes of `ranks`."""
+        return tuple(self._functions.useful_ranks(self.shape, ranks)) if self._functions.has("useful_ranks") else ranks
+
+    def count(self, ranks: Ranks) -> int:
+        """Number of weights at `ranks`, bias apart."""
+        return self.groups * int(self._functions.count(self.shape, ranks))
+
+    def macs(self, ranks: Ranks, sizes: Mapping[str, Sequence[Sizes]]) -> int:
+        """Multiply-accumulates for one picture, with the sizes of what enters and leaves the layer."""
+        return sum(self.groups * self._macs_of_group(ranks, size) for size in sizes[self.name])
+
+    def _macs_of_group(self, ranks: Ranks, size: Sizes) -> int:
+        inp, _ = size
+        return _places(self.layer, inp) * int(self._functions.macs(self.shape, ranks, pixels_of(self.layer, inp[2:])))
+
+    def factorise(
+        self, ranks: Ranks, *, seed: int, stats: Stats | None = None, start: Factors | None = None
+    ) -> Factors:
+        """Factors of the weight, those of all groups below one another."""
+        parts = []
+        for group, weight in enumerate(self.weight.chunk(self.groups)):
+            begin = None if start is None else tuple(factor.chunk(self.groups)[group] for factor in start)
+            own = None if stats is None else _stats_of(stats, group, self.groups)
+            parts.append(self._functions.factorise(weight, ranks, seed=seed, stats=own, start=begin))
+        return tuple(torch.cat(factors) for factors in zip(*parts, strict=True)) if self.groups > 1 else parts[0]
+
+    def regauged(self, factors: Factors, kind: gauge.Kind) -> Factors:
+        """The same weight from factors in another gauge. Raises NotApplicable where the format has no such gauge."""
+        if kind == "raw" or len(factors) == 1:
+            return factors
+        if self._functions.module.layer is not chain.chain:
+            return _spread(factors, kind, self.name)
+        channels = self.shape[1]
+        parts = [gauge.regauge(part, kind, channels=channels) for part in self._by_group(factors)]
+        return tuple(torch.cat(same) for same in zip(*parts, strict=True)) if self.groups > 1 else parts[0]
+
+    def dense(self, factors: Factors) -> Tensor:
+        """The weight that the factors stand for."""
+        return torch.cat([self._functions.dense(part) for part in self._by_group(factors)])
+
+    def modules(self, factors: Factors) -> dict[str, nn.Module]:
+        """Name -> the module that takes the layer's place."""
+        return {self.name: self._functions.layer(factors, self.layer)}
+
+    def spectra(self) -> tuple[Tensor, ...]:
+        """Singular values (float64, falling) of the unfoldings that each rank cuts, all groups' energies together.
+
+        Raises NotApplicable for a method whose ranks cut no unfolding.
+        """
+        groups = [_spectra(self._functions, weight) for weight in self.weight.chunk(self.groups)]
+        return tuple(torch.stack(same).square().sum(0).sqrt() for same in zip(*groups, strict=True))
+
+    def diagnose(self, factors: Factors) -> dict[str, float]:
+        """Further numbers about the factors: the largest of any group."""
+        if not self._functions.has("diagnose"):
+            return {}
+        found = [self._functions.diagnose(part) for part in self._by_group(factors)]
+        return {name: max(numbers[name] for numbers in found) for name in found[0]}
+
+    def _by_group(self, factors: Factors) -> list[Factors]:
+        return list(zip(*(factor.chunk(self.groups) for factor in factors), strict=True)) if factors else [()]
+
+
+class OnGroup:
+    """A method on several layers of one shape, as one stacked tensor (L, O, I, *k)."""
+
+    groups = 1
+
+    def __init__(self, functions: Functions, name: str, layers: Mapping[str, nn.Module]) -> None:
+        self.name, self.layers, self._functions = name, dict(layers), functions
+
+    @property
+    def weight(self) -> Tensor:
+        """(L, O, I, *k) or (L, O, I)."""
+        return torch.stack([cast(Tensor, layer.weight).detach() for layer in self.layers.values()])
+
+    @property
+    def shape(self) -> Shape:
+        (first, *_) = self.layers.values()
+        return len(self.layers), *cast(Tensor, first.weight).shape
+
+    @property
+    def largest(self) -> Ranks:
+        """The largest useful ranks."""
+        return tuple(self._functions.largest_ranks(self.shape))
+
+    def useful(self, ranks: Ranks) -> Ranks:
+        """What the method really takes of `ranks`."""
+        return tuple(self._functions.useful_ranks(self.shape, ranks)) if self._functions.has("useful_ranks") else ranks
+
+    def count(self, ranks: Ranks) -> int:
+        """Number of weights at `ranks`, bias apart, each shared one once."""
+        return int(self._functions.count(self.shape, ranks))
+
+    def macs(self, ranks: Ranks, sizes: Mapping[str, Sequence[Sizes]]) -> int:
+        """Multiply-accumulates of all the layers for one picture."""
+        return sum(
+            _places(layer, inp) * int(self._functions.macs(self.shape, ranks, pixels_of(layer, inp[2:])))
+            for name, layer in self.layers.items()
+            for inp, _ in sizes[name]
+        )
+
+    def factorise(
+        self, ranks: Ranks, *, seed: int, stats: Stats | None = None, start: Factors | None = None
+    ) -> Factors:
+        """Factors of the stacked weights."""
+        return cast(Factors, self._functions.factorise(self.weight, ranks, seed=seed, stats=None, start=start))
+
+    def regauged(self, factors: Factors, kind: gauge.Kind) -> Factors:
+        """The same weights from factors in another gauge."""
+        return factors if kind == "raw" else _spread(factors, kind, self.name)
+
+    def dense(self, factors: Factors) -> Tensor:
+        """The weights that the factors stand for, stacked."""
+        return cast(Tensor, self._functions.dense(factors))
+
+    def modules(self, factors: Factors) -> dict[str, nn.Module]:
+        """Name -> the module that takes each layer's place; they share parameters."""
+        made = self._functions.layers(factors, list(self.layers.values()))
+        return dict(zip(self.layers, made, strict=True))
+
+    def spectra(self) -> tuple[Tensor, ...]:
+        """As `OnLayer.spectra`, of the stacked tensor."""
+        return _spectra(self._functions, self.weight)
+
+    def diagnose(self, factors: Factors) -> dict[str, float]:
+        """Further numbers about the factors."""
+        return dict(self._functions.diagnose(factors)) if self._functions.has("diagnose") else {}
+
+
+Applied = OnLayer | OnGroup
+
+
+def _places(layer: nn.Module, inp: torch.Size) -> int:
+    """How often a layer does what it does to one picture: the batch, or all leading dimensions of a linear layer."""
+    return inp[:-1].numel() if isinstance(layer, nn.Linear) else inp[0]
+
+
+def _spread(factors: Factors, kind: gauge.Kind, name: str) -> Factors:
+    if kind == "orthogonal":
+        raise NotApplicable(
+            f"{name!r}: the orthogonal gauge is that of a chain of plain layers, which this format is not; "
+            f"take the gauge balanced or raw"
+        )
+    return gauge.spread(factors)
+
+
+def _spectra(functions: Functions, weight: Tensor) -> tuple[Tensor, ...]:
+    if not functions.has("unfoldings"):
+        raise NotApplicable("its ranks cut no unfolding, so the method has no spectra to choose them from")
+    return tuple(torch.linalg.svdvals(matrix) for matrix in functions.unfoldings(weight.double()))
+
+
+def _stats_of(stats: Stats, group: int, groups: int) -> Stats:
+    """The moments of the input channels that one group of a convolution sees."""
+    if groups == 1:
+        return stats
+    side = stats.patches.shape[0] // groups
+    own = slice(group * side, (group + 1) * side)
+    return Stats(stats.patches[own, own], stats.channels // groups, stats.ridge, stats.digest)

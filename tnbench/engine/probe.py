@@ -1,0 +1,119 @@
+"""What rank policies may ask of the layers: `tnbench.core.protocols.Probe`, answered only when asked."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from functools import cache, cached_property
+from statistics import median
+
+import torch
+from torch import Tensor, nn
+
+from tnbench.core.errors import NotApplicable
+from tnbench.core.protocols import Ranks
+from tnbench.engine.applied import Applied
+from tnbench.engine.conditions import Conditions
+from tnbench.measure.clock import time_calls
+from tnbench.measure.counts import Sizes, count_macs, count_params, layer_macs, layer_sizes
+
+_LATENCY_WARM_UP, _LATENCY_SAMPLES, _LATENCY_LEAST_S = 2, 7, 0.01
+
+
+class Probe:
+    """Answers about the candidates of one network. `swapped` gives the network at some ranks."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        targets: Mapping[str, Applied],
+        conditions: Conditions,
+        swapped: Callable[[Mapping[str, Ranks]], nn.Module],
+    ) -> None:
+        self._model, self._targets, self._conditions, self._swapped = model, targets, conditions, swapped
+        self.error = cache(self._error)
+        self.spectra = cache(self._spectra)
+        self.latency_ms = cache(self._latency_ms)
+
+    @cached_property
+    def elsewhere(self) -> int:
+        """Parameters that no choice touches."""
+        return count_params(self._model) - sum(target.weight.numel() for target in self._targets.values())
+
+    @cached_property
+    def sizes(self) -> Mapping[str, list[Sizes]]:
+        """Name -> sizes of what enters and leaves each layer for one picture."""
+        if self._conditions.in_shape is None:
+            raise NotApplicable("the size of the pictures is unknown; give compress an in_shape such as (3, 32, 32)")
+        return layer_sizes(self._model, self._conditions.in_shape)
+
+    @cached_property
+    def macs_elsewhere(self) -> int:
+        """Multiply-accumulates of all layers that are no candidates."""
+        if self._conditions.in_shape is None:
+            raise NotApplicable("the size of the pictures is unknown; give compress an in_shape such as (3, 32, 32)")
+        return count_macs(self._model, self._conditions.in_shape) - sum(map(self.dense_macs, self._targets))
+
+    def dense_macs(self, name: str) -> int:
+        """Multiply-accumulates of a candidate as it is, for one picture."""
+        layers = self._targets[name].layers
+        return sum(layer_macs(layer, *size) for own, layer in layers.items() for size in self.sizes[own])
+
+    def weight(self, name: str) -> Tensor:
+        """The dense weight of a candidate."""
+        return self._targets[name].weight
+
+    def table(self, name: str) -> Mapping[str, Ranks]:
+        """The rank table called `name`."""
+        if self._conditions.table is None:
+            raise NotApplicable("no folder of rank tables is known here")
+        return self._conditions.table(name)
+
+    def drop(self, choices: Mapping[str, Ranks]) -> float:
+        """Points of top-1 that these ranks lose on the validation pictures."""
+        if self._conditions.validate is None:
+            raise NotApplicable("the drop of accuracy is asked for, and there are no labelled pictures or no training")
+        return self._dense_top1 - self._conditions.validate(self._swapped(choices))
+
+    @cached_property
+    def _dense_top1(self) -> float:
+        assert self._conditions.validate is not None
+        return self._conditions.validate(copy.deepcopy(self._model))
+
+    def _refuse_random(self, what: str) -> None:
+        if self._conditions.scratch:
+            raise NotApplicable(
+                f"training starts from random weights, whose {what} nothing; take a rank such as x4 or k16"
+            )
+
+    def _spectra(self, name: str) -> tuple[Tensor, ...]:
+        self._refuse_random("spectrum says")
+        return self._targets[name].spectra()
+
+    def _error(self, name: str, ranks: Ranks) -> float:
+        self._refuse_random("errors say")
+        target = self._targets[name]
+        weight = target.weight.double()
+        apart = weight - target.dense(target.factorise(ranks, seed=self._conditions.seed)).double()
+        return float(apart.norm() / (weight.norm() or 1.0))
+
+    def _latency_ms(self, name: str, ranks: Ranks | None) -> float:
+        target = self._targets[name]
+        layers = target.layers
+        if ranks is not None:
+            layers = target.modules(target.factorise(ranks, seed=self._conditions.seed))
+        return sum(_time_ms(layer, inp, target.weight) for own, layer in layers.items() for inp, _ in self.sizes[own])
+
+
+def _time_ms(layer: nn.Module, size: torch.Size, like: Tensor) -> float:
+    """Median milliseconds of a forward pass on an input of ones."""
+    inputs = torch.ones(size, dtype=like.dtype, device=like.device)
+    with torch.inference_mode():
+        samples = time_calls(
+            lambda: layer(inputs),
+            device=like.device,
+            warmup=_LATENCY_WARM_UP,
+            samples=_LATENCY_SAMPLES,
+            least_s=_LATENCY_LEAST_S,
+        )
+    return 1e3 * median(samples)

@@ -1,0 +1,58 @@
+"""New running statistics for BatchNorm, for a network whose weights have changed without training."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from tnbench.core.protocols import Normalisation
+from tnbench.engine.evaluate import mode_of, normalise
+from tnbench.engine.splitmix import key, permutation
+
+LIMIT = 10_000
+"""Pictures that are enough: means and variances of channels over all pixels converge soon."""
+
+_PICTURES = 4
+
+
+def recalibrate(
+    model: nn.Module,
+    pictures: Tensor,
+    normalisation: Normalisation,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    batch_size: int,
+    seed: int,
+    limit: int = LIMIT,
+) -> int:
+    """Recompute the running means and variances of `model` in place, and say how many layers have them.
+
+    The new statistics are the mean over batches of `pictures` (N, C, H, W), uint8: of all, or of `limit` drawn from
+    `seed`, in ceil(n / batch_size) batches whose sizes differ by at most one: PyTorch's cumulative average (momentum
+    None). As in training, each batch is normalised by its own statistics on its way to the next layer; dropout and
+    all else run as in eval mode. No gradient is computed; modes and momentum are put back. A network without such
+    layers is left as it was, without a pass. `model` is on `device` in `dtype` already.
+    """
+    layers = [
+        module for module in model.modules() if isinstance(module, _BatchNorm) and module.running_mean is not None
+    ]
+    if not layers:
+        return 0
+    chosen = permutation(key(seed, 0, _PICTURES), len(pictures))[:limit]
+    momenta = [layer.momentum for layer in layers]
+    with mode_of(model, training=False), torch.no_grad():
+        for layer in layers:
+            layer.reset_running_stats()
+            layer.momentum = None
+            layer.training = True
+        try:
+            for batch in chosen.tensor_split(math.ceil(len(chosen) / batch_size)):
+                model(normalise(pictures[batch].to(device), normalisation, dtype))
+        finally:
+            for layer, momentum in zip(layers, momenta, strict=True):
+                layer.momentum = momentum
+    return len(layers)
