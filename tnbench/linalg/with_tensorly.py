@@ -32,28 +32,63 @@ def tt_svd(tensor: Tensor, ranks: Sequence[int]) -> tuple[Tensor, ...]:
     return tuple(_tensor(core, tensor) for core in cores)
 
 
-def tucker2(tensor: Tensor, ranks: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
-    """As `tnbench.linalg.tucker.tucker2`, by `tensorly.decomposition.partial_tucker`.
+def tt_matrix(matrix: Tensor, rows: Sequence[int], columns: Sequence[int], ranks: Sequence[int]) -> tuple[Tensor, ...]:
+    """As `tnbench.linalg.tt_matrix.tt_matrix`, by `tensorly.decomposition.tensor_train_matrix`."""
+    precise = matrix.to(torch.promote_types(matrix.dtype, torch.float32))
+    with _tensorly():
+        from tensorly.decomposition import tensor_train_matrix
 
-    Its default tolerance stops well before convergence, so a tighter one is given.
+        cores = tensor_train_matrix(_array(precise.reshape(*rows, *columns)), [1, *ranks, 1])
+    return tuple(_tensor(core, matrix) for core in cores)
+
+
+def tensor_ring(tensor: Tensor, ranks: Sequence[int]) -> tuple[Tensor, ...]:
+    """As `tnbench.linalg.tensor_ring.ring_svd`, by `tensorly.decomposition.tensor_ring`.
+
+    Ranks above those of the matrices at their bonds come back cut.
     """
+    with _tensorly():
+        from tensorly.decomposition import tensor_ring as solve
+
+        cores = solve(_array(tensor), [*ranks, ranks[0]])
+    return tuple(_tensor(core, tensor) for core in cores)
+
+
+def tensor_ring_als(tensor: Tensor, ranks: Sequence[int], *, seed: int) -> tuple[Tensor, ...]:
+    """As `tnbench.linalg.tensor_ring.ring_als` from random cores, by TensorLy's `tensor_ring_als` at its defaults."""
+    with _tensorly():
+        from tensorly.decomposition import tensor_ring_als as solve
+
+        cores = solve(_array(tensor), [*ranks, ranks[0]], random_state=seed)
+    return tuple(_tensor(core, tensor) for core in cores)
+
+
+def hooi(tensor: Tensor, ranks: Sequence[int], modes: Sequence[int]) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """As `tnbench.linalg.tucker.hooi`, by `tensorly.decomposition.partial_tucker`.
+
+    Its default tolerance stops well before convergence, so a tighter one is given; and it mixes up modes that are not
+    in rising order.
+    """
+    rising = sorted(modes)
+    wanted = [ranks[list(modes).index(mode)] for mode in rising]
     with _tensorly():
         from tensorly.decomposition import partial_tucker
 
-        (core, factors), _ = partial_tucker(_array(tensor), list(ranks), modes=[0, 1], tol=1e-6)
-    return _tensor(core, tensor), _tensor(factors[0], tensor), _tensor(factors[1], tensor)
+        (core, factors), _ = partial_tucker(_array(tensor), wanted, modes=rising, tol=1e-6)
+    return _tensor(core, tensor), tuple(_tensor(factors[rising.index(mode)], tensor) for mode in modes)
 
 
-def cp(tensor: Tensor, rank: int, *, seed: int) -> tuple[Tensor, ...]:
-    """Columns as `tnbench.linalg.cp.cp_als` gives them, by `tensorly.decomposition.parafac` at its defaults.
+def cp(tensor: Tensor, rank: int, *, seed: int, max_sweeps: int = 100) -> tuple[Tensor, ...]:
+    """Columns as `tnbench.linalg.cp.cp_als` gives them, for any number of modes, by `tensorly.decomposition.parafac`.
 
+    Its defaults, at most 100 sweeps among them, are kept.
     Raises NotApplicable where it meets a singular system, as in kernels of zeros.
     """
     with _tensorly():
         from tensorly.decomposition import parafac
 
         try:
-            weights, factors = parafac(_array(tensor), rank, random_state=seed)
+            weights, factors = parafac(_array(tensor), rank, n_iter_max=max_sweeps, random_state=seed)
         except LinAlgError as error:
             raise NotApplicable(f"TensorLy's parafac met a {error}; take cp's own solver als") from None
     columns = [_tensor(factor, tensor) for factor in factors]
