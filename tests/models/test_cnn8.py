@@ -10,7 +10,7 @@ from tnbench.core.protocols import Crew, Recipe
 from tnbench.datasets import digits
 from tnbench.engine.evaluate import count_correct
 from tnbench.engine.loop import fit
-from tnbench.models.cnn8 import build, keep_dense
+from tnbench.models.cnn8 import build, keep_dense, narrower
 
 CPU = torch.device("cpu")
 
@@ -24,6 +24,12 @@ def test_small_pictures_of_any_channels(in_shape):
 def test_other_sides_are_refused(side):
     with pytest.raises(NotApplicable, match=f"sides from 6 to 16 pixels, got 8x{side}; digits has them"):
         build("cnn8", None, (1, 8, side), 10)
+
+
+def test_a_narrower_one_has_a_share_of_the_channels():
+    model = narrower("cnn8", None, (1, 8, 8), 10, 0.25)
+    assert [model.get_submodule(f"conv{i}").out_channels for i in (1, 2, 3, 4)] == [8, 8, 16, 32]
+    assert tuple(model.linear.weight.shape) == (10, 32)
 
 
 def test_first_and_last_stay_dense():

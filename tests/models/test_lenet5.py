@@ -5,13 +5,18 @@ import torch
 from torch import nn
 
 from tnbench.core.errors import NotApplicable
-from tnbench.models.lenet5 import build, keep_dense
+from tnbench.models.lenet5 import build, keep_dense, narrower
 
 
 def test_its_weights_and_biases_are_caffes():
     parameters = dict(build("lenet5", None, (1, 28, 28), 10).named_parameters())
     assert sum(value.numel() for name, value in parameters.items() if name.endswith("weight")) == 430_500
     assert sum(value.numel() for name, value in parameters.items() if name.endswith("bias")) == 580
+
+
+def test_a_narrower_one_has_a_share_of_the_channels():
+    shapes = [tuple(p.shape) for p in narrower("lenet5", None, (1, 28, 28), 10, 0.5).parameters() if p.dim() > 1]
+    assert shapes == [(10, 1, 5, 5), (25, 10, 5, 5), (250, 400), (10, 250)]
 
 
 def test_first_and_last_stay_dense():

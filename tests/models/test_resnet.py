@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tnbench.core.errors import NotApplicable
-from tnbench.models.resnet import NAMES, Block, build, keep_dense
+from tnbench.models.resnet import NAMES, Block, build, keep_dense, narrower
 
 COLOUR = (3, 32, 32)
 
@@ -59,6 +59,16 @@ def test_any_side_from_eight_on(side):
 def test_smaller_sides_are_refused():
     with pytest.raises(NotApplicable, match=r"resnet8 halves pictures twice .* at least 8 pixels, got 4x32"):
         build("resnet8", None, (3, 4, 32), 10)
+
+
+@pytest.mark.parametrize(
+    ("width", "channels"), [(1.0, (16, 32, 64)), (0.5, (8, 16, 32)), (0.3, (5, 10, 19)), (0.01, (1, 1, 1))]
+)
+def test_a_narrower_one_has_a_share_of_the_channels_in_trunk_and_blocks(width, channels):
+    model = narrower("resnet8", None, COLOUR, 10, width)
+    assert [model.conv1.out_channels, model.layer2[0].conv1.out_channels, model.linear.in_features] == list(channels)
+    assert [block[0].conv2.out_channels for block in (model.layer1, model.layer2, model.layer3)] == list(channels)
+    assert model(torch.zeros(2, *COLOUR)).shape == (2, 10)
 
 
 def test_first_and_last_stay_dense():

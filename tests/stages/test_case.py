@@ -115,7 +115,8 @@ def test_made_up_labels_leave_accuracy_empty(results: Path) -> None:
     ("case", "reason"),
     [
         ("tucker2/x1000000/cnn8/digits/none/single#0", "can"),
-        ("tucker2+tt/x4/cnn8/digits/none/single#0", "no plug-in serves mixtures yet"),
+        ("tucker2+dense/x4/cnn8/digits/none/single#0", "dense has no part in a mixture"),
+        ("tucker2/x4/cnn8/digits/none+recalibrate/single#0", "no plug-in serves mixtures yet"),
         ("dense/full/lenet5/digits/scratch/single#0", "28"),
         ("tucker2/full/cnn8/digits/none/single#0", "full"),
     ],

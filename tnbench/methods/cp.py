@@ -1,63 +1,56 @@
 """CP: 1×1, depthwise kH×1, depthwise 1×kW and 1×1 convolutions; for a linear layer, a sum of R rank-one matrices.
 
 Lebedev, Ganin, Rakhuba, Oseledets and Lempitsky, "Speeding-up convolutional neural networks using fine-tuned
-CP-decomposition" (2015). The best R rank-one terms of a matrix are its truncated SVD.
+CP-decomposition" (2015). There is one depthwise convolution per spatial axis, so also in one and in three dimensions.
+The best R rank-one terms of a matrix are its truncated SVD.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Any, Literal
 
-import torch
 from torch import Tensor
 
-from tnbench.core.errors import UsageError
-from tnbench.core.protocols import Factors, Pixels, Ranks, Shape
+from tnbench.core.protocols import Factors, Pixels, Ranks, Shape, Stats
 from tnbench.layers import chain
-from tnbench.linalg import with_tensorly
-from tnbench.linalg.cp import Columns, balanced, cp_als, cp_exact
-from tnbench.linalg.low_rank import low_rank
-from tnbench.methods import _matrix
+from tnbench.linalg.cp import Columns, cp_dense
+from tnbench.methods import _cp
 
-VERSION = 1
+VERSION = 2
 
 refuses = chain.refuses
 layer = chain.chain
 
-_TRUNCATE = {"als": low_rank, "tensorly": with_tensorly.low_rank}
-
 
 @dataclass(frozen=True)
-class Options:
-    """`solver`: our alternating least squares, of at most `iters` sweeps, or TensorLy's `parafac` at its defaults."""
+class Options(_cp.Options):
+    """`solver`: our alternating least squares, or TensorLy's `parafac`; `iters` is the most sweeps of either.
 
-    solver: Literal["als", "tensorly"] = "als"
-    iters: int = 100
+    `aware` weighs errors by the second moment of the layer's input channels.
+    """
 
-    def __post_init__(self) -> None:
-        if self.iters < 1:
-            raise UsageError(f"method cp: got iters = {self.iters}, wanted a whole number from 1 on")
+
+def needs_stats(options: Options) -> bool:
+    """Whether errors are weighed."""
+    return options.aware
 
 
 def largest_ranks(shape: Shape) -> Ranks:
     """(R,): the product of all sides divided by the largest is always enough."""
-    return (math.prod(shape) // max(shape),)
+    return _cp.largest_ranks(shape)
 
 
 def count(shape: Shape, ranks: Ranks) -> int:
     """R (I + kH + kW + O)."""
-    return macs(shape, ranks, Pixels(1, 1, 1))
+    return macs(shape, ranks, Pixels.ones(shape))
 
 
 def macs(shape: Shape, ranks: Ranks, pixels: Pixels) -> int:
     """R (I·Pi + kH·P1 + kW·P + O·P)."""
-    if len(shape) == 2:
-        return _matrix.macs(shape, ranks, pixels)
-    O, I, kH, kW = shape
+    O, I, *k = shape
     (R,) = ranks
-    return R * (I * pixels.inp + kH * pixels.mid + (kW + O) * pixels.out)
+    along = sum(side * pixels[axis + 1] for axis, side in enumerate(k))
+    return R * (I * pixels.inp + along + O * pixels.out)
 
 
 def factorise(
@@ -66,43 +59,32 @@ def factorise(
     *,
     seed: int,
     options: Options,
-    stats: Any = None,
+    stats: Stats | None = None,
     start: Factors | None = None,
 ) -> Factors:
-    """(R, I, 1, 1), (R, 1, kH, 1), (R, 1, 1, kW) and (O, R, 1, 1)."""
-    if weight.dim() == 2:
-        return _matrix.factorise(weight, ranks, _TRUNCATE[options.solver])
-    out, inp, vertical, horizontal = _solve(weight.double(), ranks[0], seed, options, start)
-    kernels = (
-        inp.T[:, :, None, None],
-        vertical.T[:, None, :, None],
-        horizontal.T[:, None, None, :],
-        out[:, :, None, None],
-    )
+    """(R, I, 1, 1), (R, 1, kH, 1), (R, 1, 1, kW) and (O, R, 1, 1); for a linear layer (R, I) and (O, R)."""
+    begin = start and _columns(start)
+    out, inp, *along = _cp.solve(weight, ranks[0], seed=seed, options=options, stats=stats, start=begin)
+    axes = range(len(along))
+    depthwise = [
+        matrix.T.reshape(-1, 1, *(len(matrix) if other == axis else 1 for other in axes))
+        for axis, matrix in enumerate(along)
+    ]
+    kernels = (_cp.pointwise(inp.T, len(axes)), *depthwise, _cp.pointwise(out, len(axes)))
     return tuple(kernel.to(weight.dtype) for kernel in kernels)
 
 
-def _solve(weight: Tensor, R: int, seed: int, options: Options, start: Factors | None) -> Columns:
-    """Columns for O, I, kH and kW."""
-    if largest_ranks(tuple(weight.shape)) <= (R,):
-        return cp_exact(weight, R)
-    if weight.shape[2:] == (1, 1):
-        left, right = _TRUNCATE[options.solver](weight.flatten(1), R)
-        return balanced((left, right.T, weight.new_ones(1, R), weight.new_ones(1, R)))
-    if options.solver == "tensorly":
-        return balanced(with_tensorly.cp(weight, R, seed=seed))
-    begin = _columns(tuple(factor.double() for factor in start)) if start else None
-    return cp_als(weight, R, seed=seed, start=begin, max_sweeps=options.iters)
-
-
 def _columns(factors: Factors) -> Columns:
-    inp, vertical, horizontal, out = factors
-    return out[:, :, 0, 0], inp[:, :, 0, 0].T, vertical[:, 0, :, 0].T, horizontal[:, 0, 0].T
+    """Columns for O, I, kH and kW."""
+    *others, out = factors
+    return (out.flatten(1), *(factor.flatten(1).T for factor in others))
 
 
 def dense(factors: Factors) -> Tensor:
     """W[o,i,h,w] = Σ_r out[o,r] inp[i,r] vertical[h,r] horizontal[w,r]."""
-    if len(factors) == 2:
-        return _matrix.dense(factors)
-    out, inp, vertical, horizontal = _columns(factors)
-    return torch.einsum("ir,hr,wr,or->oihw", inp, vertical, horizontal, out)
+    return cp_dense(_columns(factors))
+
+
+def diagnose(factors: Factors) -> dict[str, float]:
+    """Congruence, cancellation and sensitivity of the terms."""
+    return _cp.diagnose(_columns(factors))

@@ -10,7 +10,8 @@ from torch.nn import functional
 
 from tnbench.core.errors import NotApplicable
 from tnbench.core.protocols import Shape
-from tnbench.engine.compress import first_and_last
+from tnbench.engine.candidates import first_and_last
+from tnbench.models._width import scaled
 
 VERSION = 1
 
@@ -18,14 +19,18 @@ SIDE = 28
 
 
 class LeNet5(nn.Module):
-    """LeCun et al. 1998 in the form of Caffe's MNIST example: no padding, max pooling, one ReLU."""
+    """LeCun et al. 1998 in the form of Caffe's MNIST example: no padding, max pooling, one ReLU.
 
-    def __init__(self, channels: int, classes: int) -> None:
+    20, 50 and 500 channels, times `width`; the linear layers begin at 4x4 pixels.
+    """
+
+    def __init__(self, channels: int, classes: int, width: float) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(channels, 20, 5)
-        self.conv2 = nn.Conv2d(20, 50, 5)
-        self.fc1 = nn.Linear(800, 500)
-        self.fc2 = nn.Linear(500, classes)
+        C1, C2, C3 = (scaled(full, width) for full in (20, 50, 500))
+        self.conv1 = nn.Conv2d(channels, C1, 5)
+        self.conv2 = nn.Conv2d(C1, C2, 5)
+        self.fc1 = nn.Linear(16 * C2, C3)
+        self.fc2 = nn.Linear(C3, classes)
         for layer in (self.conv1, self.conv2, self.fc1, self.fc2):
             nn.init.xavier_uniform_(layer.weight)  # as Caffe's example; He's is too large where no ReLU follows
             assert layer.bias is not None
@@ -41,10 +46,16 @@ class LeNet5(nn.Module):
 
 def build(name: str, options: Any, in_shape: Shape, classes: int) -> nn.Module:
     """LeNet-5 for pictures (C, 28, 28)."""
-    channels, height, width = in_shape
-    if (height, width) != (SIDE, SIDE):
-        raise NotApplicable(f"{name} takes pictures of {SIDE}x{SIDE} pixels, got {height}x{width}; mnist has them")
-    return LeNet5(channels, classes)
+    return narrower(name, options, in_shape, classes, 1.0)
+
+
+def narrower(name: str, options: Any, in_shape: Shape, classes: int, width: float) -> nn.Module:
+    """The same network with `width` times the channels between pictures and scores."""
+    channels, *sides = in_shape
+    if sides != [SIDE, SIDE]:
+        got = "x".join(map(str, sides))
+        raise NotApplicable(f"{name} takes pictures of {SIDE}x{SIDE} pixels, got {got}; mnist has them")
+    return LeNet5(channels, classes, width)
 
 
 def keep_dense(model: nn.Module) -> Sequence[str]:

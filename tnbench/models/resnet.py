@@ -10,8 +10,9 @@ from torch.nn import functional
 
 from tnbench.core.errors import NotApplicable
 from tnbench.core.protocols import Shape
-from tnbench.engine.compress import first_and_last
+from tnbench.engine.candidates import first_and_last
 from tnbench.models._kaiming import initialise
+from tnbench.models._width import scaled
 
 VERSION = 1
 
@@ -52,19 +53,21 @@ class Block(nn.Module):
 
 
 class ResNet(nn.Module):
-    """Three stages of `blocks` blocks with 16, 32 and 64 channels, global average pooling, one linear layer.
+    """Three stages of `blocks` blocks, global average pooling, one linear layer.
 
-    The names of its parameters are those of the checkpoints that are commonly published for these networks.
+    The stages have 16, 32 and 64 channels, times `width`. The names of the parameters are those of the checkpoints
+    that are commonly published for these networks.
     """
 
-    def __init__(self, blocks: int, channels: int, classes: int) -> None:
+    def __init__(self, blocks: int, channels: int, classes: int, width: float) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(channels, 16, 3, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(16)
-        self.layer1 = _stage(16, 16, blocks, stride=1)
-        self.layer2 = _stage(16, 32, blocks, stride=2)
-        self.layer3 = _stage(32, 64, blocks, stride=2)
-        self.linear = nn.Linear(64, classes)
+        C1, C2, C3 = (scaled(full, width) for full in (16, 32, 64))
+        self.conv1 = nn.Conv2d(channels, C1, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(C1)
+        self.layer1 = _stage(C1, C1, blocks, stride=1)
+        self.layer2 = _stage(C1, C2, blocks, stride=2)
+        self.layer3 = _stage(C2, C3, blocks, stride=2)
+        self.linear = nn.Linear(C3, classes)
         initialise(self)
 
     def forward(self, pictures: Tensor) -> Tensor:
@@ -77,12 +80,16 @@ class ResNet(nn.Module):
 
 def build(name: str, options: Any, in_shape: Shape, classes: int) -> nn.Module:
     """The residual network called `name`, of 6n + 2 layers, for pictures with sides of at least 8."""
-    channels, height, width = in_shape
-    if min(height, width) < LEAST_SIDE:
-        raise NotApplicable(
-            f"{name} halves pictures twice and takes sides of at least {LEAST_SIDE} pixels, got {height}x{width}"
-        )
-    return ResNet((int(name.removeprefix("resnet")) - 2) // 6, channels, classes)
+    return narrower(name, options, in_shape, classes, 1.0)
+
+
+def narrower(name: str, options: Any, in_shape: Shape, classes: int, width: float) -> nn.Module:
+    """The same network with `width` times the channels, shortcuts included."""
+    channels, *sides = in_shape
+    if min(sides) < LEAST_SIDE:
+        got = "x".join(map(str, sides))
+        raise NotApplicable(f"{name} halves pictures twice and takes sides of at least {LEAST_SIDE} pixels, got {got}")
+    return ResNet((int(name.removeprefix("resnet")) - 2) // 6, channels, classes, width)
 
 
 def keep_dense(model: nn.Module) -> Sequence[str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
 from statistics import median
 from typing import Any
 
@@ -47,7 +45,7 @@ def run_case(job: Job) -> Record:
         status="ok",
         metrics={**metrics, **_end_to_end(job, training.module.needs_baseline(training.options), metrics, facts)},
         samples={**forward.samples, **_fit_samples(tools.fits)},
-        layers=_layers(tools.decompositions),
+        layers=tools.layers,
         notes=_notes(job, prepared, tools, facts),
         settings=job.settings.as_json(),
         limits={"timeout_s": job.limits.timeout_s},
@@ -64,20 +62,14 @@ def _decomposition_metrics(decompositions: list[Decomposition]) -> dict[str, flo
     if not decompositions:
         return {}
     last = decompositions[-1].summary
-    return {
+    found = {
         "decompose_s": sum(decomposition.seconds for decomposition in decompositions),
         "decompose_peak_bytes": max(decomposition.peak_bytes for decomposition in decompositions),
+        "params_nonzero": last.nonzero,
         "params_layers": last.params_layers,
         "params_layers_dense": last.params_layers_dense,
-        "weight_error": last.weight_error,
     }
-
-
-def _layers(decompositions: list[Decomposition]) -> list[dict[str, Any]]:
-    if not decompositions:
-        return []
-    plain: list[dict[str, Any]] = json.loads(json.dumps([asdict(layer) for layer in decompositions[-1].summary.layers]))
-    return plain
+    return found if last.weight_error is None else {**found, "weight_error": last.weight_error}
 
 
 def _fit_metrics(fits: list[Fit]) -> dict[str, float]:
@@ -125,7 +117,7 @@ def _end_to_end(job: Job, needs_baseline: bool, metrics: dict[str, float], facts
 
 
 def _notes(job: Job, prepared: Prepared, tools: CaseTools, facts: dict[str, Any]) -> list[str]:
-    notes = list(dict.fromkeys(note for fit in tools.fits for note in fit.notes))
+    notes = list(dict.fromkeys([*tools.notes, *(note for fit in tools.fits for note in fit.notes)]))
     if not prepared.pictures.meaningful:
         notes.append("labels are made up, so accuracy is left empty")
     reason = _why_no_baseline_time(job.baseline, facts) if job.baseline else ""

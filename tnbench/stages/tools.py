@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any
+
 from torch import nn
 
 from tnbench.core.errors import PluginError
 from tnbench.core.protocols import Fit
 from tnbench.engine.evaluate import count_correct
+from tnbench.engine.recalibrate import recalibrate
 from tnbench.stages.decompose import Decomposition, decompose
+from tnbench.stages.diagnose import diagnose
+from tnbench.stages.in_process import in_process
 from tnbench.stages.prepare import Prepared
 from tnbench.stages.train import fit_model
 from tnbench.store.checkpoints import load_state
@@ -21,6 +29,8 @@ class CaseTools:
         self.settings = prepared.job.settings
         self.decompositions: list[Decomposition] = []
         self.fits: list[Fit] = []
+        self.layers: list[dict[str, Any]] = []
+        self.notes: list[str] = []
         self.correct_before: int | None = None
 
     def baseline(self) -> nn.Module:
@@ -41,19 +51,47 @@ class CaseTools:
 
     def compress(self, model: nn.Module, *, rescale: bool = False) -> nn.Module:
         """A compressed copy of `model`."""
-        decomposition = decompose(self.prepared, model, rescale=rescale)
+        decomposition = decompose(self.prepared, model, rescale=rescale, note=self.notes.append)
         self.decompositions.append(decomposition)
+        self.layers = _layers(decomposition, diagnose(self.prepared, model, decomposition))
         return decomposition.model
 
     def evaluate_before(self, model: nn.Module) -> None:
         """Evaluate `model` as it is before training."""
         self.correct_before = count_test_correct(self.prepared, model)
 
+    def recalibrate(self, model: nn.Module) -> None:
+        """New running statistics for BatchNorm, in place."""
+        prepared, settings = self.prepared, self.settings
+        layers = in_process(
+            prepared,
+            lambda: recalibrate(
+                model,
+                prepared.pictures.train,
+                prepared.normalisation,
+                device=prepared.device,
+                dtype=prepared.dtype,
+                batch_size=settings.batch_size,
+                seed=prepared.job.case.seed,
+            ),
+        )
+        if not layers:
+            self.notes.append("the network has no BatchNorm, so there was nothing to recalibrate")
+
     def fit(self, model: nn.Module, *, epochs: int, lr: float) -> Fit:
         """Train `model` in place."""
         fitted = fit_model(self.prepared, model, self.prepared.plugins["parallel"], epochs=epochs, lr=lr)
         self.fits.append(fitted)
         return fitted
+
+
+def _layers(decomposition: Decomposition, diagnosis: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """One plain dict per layer: its summary, and what was found out about it alone."""
+    summaries = [dataclasses.asdict(layer) for layer in decomposition.summary.layers]
+    plain: list[dict[str, Any]] = json.loads(
+        json.dumps([{**summary, "diagnosis": diagnosis.get(summary["name"], {})} for summary in summaries])
+    )
+    return plain
 
 
 def count_test_correct(prepared: Prepared, model: nn.Module) -> int | None:

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 from tnbench.core.protocols import TrainingTools
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from tnbench.core.settings import Settings
+
 VERSION = 1
 
 
-def needs_baseline(options: Any) -> bool:
+@dataclass(frozen=True)
+class Options:
+    """`epochs`: the settings' own, or in total as many as a baseline and its fine-tuning have together."""
+
+    epochs: Literal["own", "total"] = "own"
+
+
+def needs_baseline(options: Options) -> bool:
     """No: the factors begin at random."""
     return False
 
 
-def run(tools: TrainingTools, options: Any) -> nn.Module:
-    """Compress a freshly drawn network, rescale its layers, train for `settings.epochs` at `settings.baseline_lr`.
+def run(tools: TrainingTools, options: Options) -> nn.Module:
+    """Compress a freshly drawn network, rescale its layers, train at `settings.baseline_lr`.
 
     The factors are those of a random weight, so they begin balanced and in the format's own gauge. Truncation takes
     much of a random weight's norm; each layer is scaled back to it, so that activations keep the variance for which
@@ -26,5 +36,9 @@ def run(tools: TrainingTools, options: Any) -> nn.Module:
     """
     model = tools.compress(tools.fresh(), rescale=True)
     tools.evaluate_before(model)
-    tools.fit(model, epochs=tools.settings.epochs, lr=tools.settings.baseline_lr)
+    tools.fit(model, epochs=_epochs(tools.settings, options), lr=tools.settings.baseline_lr)
     return model
+
+
+def _epochs(settings: Settings, options: Options) -> int:
+    return settings.epochs + (settings.baseline_epochs if options.epochs == "total" else 0)
