@@ -1,29 +1,23 @@
-import math
 from fractions import Fraction
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rank_probes import candidate
 
 from tnbench.core.errors import NotApplicable, UsageError
 from tnbench.core.grammar import Atom
-from tnbench.core.protocols import Candidate, KeepDense, Ranks
+from tnbench.core.protocols import Candidate, KeepDense
 from tnbench.core.registry import Registry
 from tnbench.methods import cp, svd, tt, tucker2
 from tnbench.ranks import fixed, fraction, full, ratio
-from tnbench.ranks._scale import scaled
+from tnbench.ranks._scale import Multiples, allowed, in_multiples, scaled
 
 
-def candidate(method: Any, shape: tuple[int, ...], name: str = "conv") -> Candidate:
-    def count(ranks: Ranks) -> int:
-        return int(method.count(shape, ranks))
-
-    return Candidate(name, shape, math.prod(shape), method.largest_ranks(shape), count)
-
-
-def choose(policy: Any, text: str, *candidates: Candidate) -> list[Any]:
-    return list(policy.choose(text, None, candidates, None))
+def choose(policy: Any, text: str, *candidates: Candidate, multiple: int = 1) -> list[Any]:
+    options = policy.Options(multiple=multiple) if hasattr(policy, "Options") else None
+    return list(policy.choose(text, options, candidates, None))
 
 
 @settings(deadline=None, max_examples=60)
@@ -105,3 +99,25 @@ def test_a_rank_that_means_something_passes(text: str) -> None:
 def test_a_word_that_is_no_rank_gets_the_nearest(text: str, best: str | None) -> None:
     with pytest.raises(UsageError, match=f"nearest is '{best}'" if best else "no rank is named"):
         Registry().find("rank", text)
+
+
+@given(st.lists(st.integers(1, 200), min_size=1, max_size=4), st.sampled_from([1, 8, 16]))
+def test_ranks_in_multiples_are_the_allowed_ones_and_never_larger(ranks: list[int], multiple: int) -> None:
+    rounded = in_multiples(tuple(ranks), multiple)
+    for rank, before in zip(rounded, ranks, strict=True):
+        assert rank == max(other for other in allowed(200, multiple) if other <= before)
+
+
+def test_policies_of_one_fraction_round_down_to_multiples() -> None:
+    layers = [candidate(tucker2, (64, 32, 3, 3)), candidate(svd, (10, 84))]
+    assert choose(fraction, "f0.4", *layers) == [(12, 25), (4,)]
+    assert choose(fraction, "f0.4", *layers, multiple=8) == [(8, 24), (4,)]
+    assert choose(fixed, "k20", *layers[:1], multiple=16) == [(16, 16)]
+    (ranks,) = choose(ratio, "x2", layers[0], multiple=8)
+    assert all(rank % 8 == 0 for rank in ranks)
+    assert layers[0].count(ranks) <= layers[0].dense / 2 < layers[0].count(tuple(rank + 8 for rank in ranks))
+
+
+def test_a_multiple_below_one_is_told_what_is_wanted() -> None:
+    with pytest.raises(UsageError, match="rank: got multiple = 0, wanted a whole number from 1 on, such as 8"):
+        Multiples(multiple=0)

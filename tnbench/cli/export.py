@@ -17,19 +17,23 @@ from tnbench.core.registry import Registry
 
 
 class Form(StrEnum):
-    """What is written: the table as csv or json, whole records as lines that the store reads again, or asv's files."""
+    """What is written: the table as csv or json, whole records as lines, asv's files, or the ranks of one case."""
 
     csv = "csv"
     json = "json"
     records = "records"
     asv = "asv"
+    ranks = "ranks"
 
 
 @taking(Chosen)
 def export(
     chosen: Chosen,
     form: Annotated[
-        Form, typer.Argument(metavar="csv|json|records|asv", help="A table, whole records, or results for asv.")
+        Form,
+        typer.Argument(
+            metavar="csv|json|records|asv|ranks", help="A table, whole records, results for asv, or a case's ranks."
+        ),
     ],
     output: Annotated[
         Path | None,
@@ -42,6 +46,10 @@ def export(
         str | None,
         typer.Option(metavar="REV", help="asv: the commit of records that name none (an installed tnbench)."),
     ] = None,
+    table: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="ranks: name of the rank table, which the rank table[NAME] then reads."),
+    ] = None,
     results: Results = RESULTS,
     plugin: Plugins = None,
 ) -> None:
@@ -49,7 +57,15 @@ def export(
 
     The form records holds every launch with its samples, as JSON Lines: tnbench check --against reads it.
     The form asv adds what was measured at commits to the results of asv: tnbench history shows them.
+    The form ranks keeps the ranks that one case chose, as the rank table[NAME] for other cases.
     """
+    if form is Form.ranks:
+        from tnbench.cli.export_ranks import export_ranks
+
+        export_ranks(chosen, table, output, results, Registry(plugin or ()))
+        return
+    if table is not None:
+        raise UsageError(f"--table: got {table!r} with the form {form}, wanted the form ranks; leave it out")
     if form is Form.asv:
         from tnbench.cli.export_asv import export_asv
 
