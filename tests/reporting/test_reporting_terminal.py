@@ -26,10 +26,10 @@ def golden_records():
 
 GOLDEN = """\
 cnn8 on digits, finetune
-method  rank      compression       top-1 %  drop  MACs ÷  latency ms  train s  n  not ok
-dense   full            1.00×  99.50 ± 1.24  0.00   1.00×       0.500    0.600  3
-tt      x4              4.00×  98.00 ± 3.29  1.50   3.03×       0.250    0.300  3
-tt      x1000000            –             –     –       –           –        –  0       1
+method  rank      compression  budget %       top-1 %  drop  MACs ÷  latency ms  train s  n  not ok
+dense   full            1.00×         –  99.50 ± 1.24  0.00   1.00×       0.500    0.600  3
+tt      x4              4.00×   -75.0 ≠  98.00 ± 3.29  1.50   3.03×       0.250    0.300  3
+tt      x1000000            –         –             –     –       –           –        –  0       1
 
 7 cases: 6 ok, 1 skipped
   skipped  tt/x1000000/cnn8/digits/finetune/single#0

@@ -7,6 +7,7 @@ import math
 from markupsafe import Markup
 
 from tnbench.measure.statistics import Estimate
+from tnbench.reporting.budget import is_equal
 from tnbench.reporting.launches import Timing
 
 MISSING = "–"
@@ -43,6 +44,17 @@ def significant(value: float | None, digits: int = 3) -> str:
 def times(value: float | None) -> str:
     """A ratio: 3.98×."""
     return MISSING if value is None else f"{significant(value)}×"
+
+
+def gap(value: float | None, mark: str = "unequal") -> str:
+    """Per cent above or below a budget of parameters, and whether that is too far to call them equal.
+
+    >>> gap(-0.42), gap(3.1)
+    ('-0.4', '+3.1 unequal')
+    """
+    if value is None:
+        return MISSING
+    return f"{value:+.1f}" + ("" if is_equal(value) else f" {mark}")
 
 
 def points(value: float | None) -> str:

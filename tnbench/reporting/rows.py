@@ -14,6 +14,7 @@ from tnbench.core.metrics import METRICS
 from tnbench.core.record import Record
 from tnbench.core.settings import Settings
 from tnbench.measure.statistics import Estimate, median_interval, ratio_interval
+from tnbench.reporting.budget import budget_gap
 from tnbench.reporting.references import References, base_parallel, oversubscribed, used_cores
 
 SAMPLED = ("forward_ms", "throughput", "epoch_s", "step_ms")
@@ -103,6 +104,7 @@ def _values(record: Record, case: Case, references: References, columns: Sequenc
         **record.metrics,
         **_timings(record),
         **_counted(record.metrics),
+        "budget_gap": budget_gap(case, record.metrics),
         **(_compared(record, case, references) if record.status == "ok" else {}),
         **_facts(record),
     }

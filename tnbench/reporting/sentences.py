@@ -42,7 +42,7 @@ def _dense_sentence(point: Point) -> Markup:
 
 def _level_sentence(rank: str, rivals: Sequence[Point]) -> Markup:
     ranked = sorted(rivals, key=lambda point: point.mean("top1") or 0.0, reverse=True)
-    best, sizes = ranked[0], [point.mean("compression") or 1.0 for point in rivals]
+    best, sizes = ranked[0], [_smaller(point) for point in rivals]
     size = formatting.times(min(sizes))
     if formatting.times(max(sizes)) != size:
         size = f"{size} to {formatting.times(max(sizes))}"
@@ -51,9 +51,15 @@ def _level_sentence(rank: str, rivals: Sequence[Point]) -> Markup:
         return opening + Markup("<strong>{}</strong> is alone: {}{}.").format(best.method, *_result(best))
     if max(sizes) > _SIMILAR_SIZE * min(sizes):
         verdict = Markup("the sizes differ too much for a ranking: <strong>{}</strong>, {} smaller, has {}{}.")
-        return opening + verdict.format(best.method, formatting.times(best.mean("compression")), *_result(best))
+        return opening + verdict.format(best.method, formatting.times(_smaller(best)), *_result(best))
     verdict = Markup("<strong>{}</strong> is the most accurate: {}{}; ").format(best.method, *_result(best))
     return opening + verdict + _runner_up(best, ranked[1]) + "."
+
+
+def _smaller(point: Point) -> float:
+    """How many times fewer parameters that are not zero than the dense network."""
+    dense, own = point.mean("params_dense"), point.mean("params_nonzero")
+    return dense / own if dense and own else point.mean("compression") or 1.0
 
 
 def _result(point: Point) -> tuple[str, str]:

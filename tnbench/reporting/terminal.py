@@ -47,7 +47,7 @@ def _table(title: str, left: Iterable[str], right: Iterable[str]) -> Table:
 
 
 def _accuracy_table(title: str, points: Sequence[Point]) -> Table:
-    numeric = ("compression", "top-1 %", "drop", "MACs ÷", "latency ms", "train s", "n", "not ok")
+    numeric = ("compression", "budget %", "top-1 %", "drop", "MACs ÷", "latency ms", "train s", "n", "not ok")
     table = _table(title, ("method", "rank"), numeric)
     for point in points:
         table.add_row(*map(Text, _accuracy_cells(point)), style="dim" if not point.ok else "")
@@ -61,6 +61,7 @@ def _accuracy_cells(point: Point) -> list[str]:
         point.method,
         point.rank,
         formatting.times(point.mean("compression")),
+        formatting.gap(point.mean("budget_gap"), mark="≠"),
         formatting.plus_minus(point.over_seeds("top1")),
         formatting.points(point.mean("drop")),
         formatting.times(point.mean("mac_reduction")),
