@@ -162,10 +162,6 @@ def test_a_case_named_twice_stands_once(plan):
 @pytest.mark.parametrize(
     ("case", "why"),
     [
-        (
-            "tucker2+tt_linear/x4/cnn8/digits/finetune/single",
-            "method tucker2+tt_linear: mixtures (+) are not served",
-        ),
         ("tt/x4/cnn8/digits/admm+distill/single", "training admm+distill: mixtures (+) are not served"),
         (
             "tt/x4/cnn8/digits/scratch/ddp:2*bottleneck_tp:2",

@@ -104,9 +104,9 @@ def test_methods_given_by_plugin_files_stand_where_the_token_does(world, write_s
 
 
 def test_mixtures_and_meshes_parse_where_nothing_serves_them(registry, write_suite):
-    text = PRODUCT.replace('"svd"', '"tucker2+tt_linear"') + 'parallel = "ddp:2*bottleneck_tp:2"'
+    text = PRODUCT.replace('"svd"', '"svd+tt"') + 'parallel = "ddp:2*bottleneck_tp:2"'
     suite = load_suite(str(write_suite(text)), registry)
-    assert ids(suite)[1] == "tucker2+tt_linear/x2/cnn8/digits/finetune/ddp:2*bottleneck_tp:2#0"
+    assert ids(suite)[1] == "svd+tt/x2/cnn8/digits/finetune/ddp:2*bottleneck_tp:2#0"
 
 
 @pytest.mark.parametrize(
