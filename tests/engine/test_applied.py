@@ -56,9 +56,9 @@ def test_a_method_without_unfoldings_has_no_spectra() -> None:
 
 
 def test_the_orthogonal_gauge_is_for_chains_alone() -> None:
-    target = OnLayer(Functions(SimpleNamespace(layer=None), None), "conv", nn.Conv2d(2, 2, 3))
+    target = OnLayer(Functions(SimpleNamespace(layer=lambda factors, like: like), None), "conv", nn.Conv2d(2, 2, 3))
     factors = (torch.ones(2, 2), 4 * torch.ones(2, 2))
-    with pytest.raises(NotApplicable, match="'conv': the orthogonal gauge is that of a chain"):
+    with pytest.raises(NotApplicable, match="the orthogonal gauge is that of a chain of plain layers"):
         target.regauged(factors, "orthogonal")
     assert target.regauged(factors, "raw") is factors
     one, two = target.regauged(factors, "balanced")

@@ -213,3 +213,68 @@ def test_a_model_that_is_one_layer_is_replaced_itself() -> None:
 def test_requests_that_mean_nothing(small: Small, given: dict[str, str], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         compress(small, registry=REGISTRY, **given)  # type: ignore[arg-type]
+
+
+class Odd(nn.Module):
+    """One layer that no picture reaches, and two layers with one weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.one, self.two = nn.Linear(8, 16), nn.Linear(16, 16), nn.Linear(16, 16)
+        self.two.weight = self.one.weight
+        self.aux, self.wide, self.head = nn.Linear(64, 64), nn.Linear(16, 40), nn.Linear(40, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.head(self.wide(self.two(self.one(self.stem(x)))))
+        return out
+
+
+def test_layers_with_one_weight_stay_dense() -> None:
+    layers = {layer.name: layer.note for layer in compress(Odd(), "svd", "x2", registry=REGISTRY).summary.layers}
+    assert (layers["one"], layers["two"]) == ("its weight is that of 'two' too", "its weight is that of 'one' too")
+
+
+def test_a_layer_that_is_never_called_costs_no_operations() -> None:
+    _, summary = compress(Odd(), "svd", "flops-x1.2", in_shape=(8,), registry=REGISTRY)
+    assert summary.network < summary.network_dense
+    with pytest.raises(NotApplicable, match=r"layer 'aux': no calibration picture reaches it"):
+        compress(Odd(), "svd[aware=true]", "x2", calibration=torch.randn(9, 8), registry=REGISTRY)
+
+
+def test_calibration_pictures_may_be_bfloat16_but_must_be_finite(small: Small) -> None:
+    pictures = torch.randn(40, 3, 8, 8)
+    given = {"only": "body.0", "registry": REGISTRY}
+    assert compress(small.bfloat16(), "svd[aware=true]", "x2", calibration=pictures.bfloat16(), **given).summary
+    pictures[0, 0, 0, 0] = float("inf")
+    with pytest.raises(NotApplicable, match="what reaches it on calibration pictures is not finite"):
+        compress(small.float(), "svd[aware=true]", "x2", calibration=pictures, **given)
+
+
+@pytest.mark.parametrize(
+    ("method", "rank"),
+    [
+        ("cp[aware=true,iters=3]", "net-x1.3"),
+        ("cp[aware=true,iters=3]", "flops-x1.3"),
+        ("tucker2[aware=true]", "x2[by=spectrum]"),
+        ("tucker2[aware=true]", "net-x1.3"),
+    ],
+)
+def test_policies_that_factorise_give_the_solver_its_pictures(small: Small, method: str, rank: str) -> None:
+    given = {"skip": "grouped", "in_shape": (3, 8, 8), "registry": REGISTRY}
+    assert compress(small, method, rank, calibration=torch.randn(40, 3, 8, 8), **given).summary.compressed
+    with pytest.raises(NotApplicable, match="needs calibration pictures"):
+        compress(small, method, rank, **given)
+
+
+def test_a_layer_that_rank_one_would_enlarge_stays_dense_under_one_budget() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 16, 3), nn.Conv2d(16, 16, 3), nn.Flatten(), nn.Linear(16, 1))
+    summary = compress(model, "cp[only=*,iters=3]", "net-x1.5", registry=REGISTRY).summary
+    assert summary.layers[-1].params == 16
+    assert summary.network <= summary.network_dense / 1.5
+
+
+def test_orthogonal_factors_of_a_linear_layer_whose_convolutions_have_no_such_gauge(small: Small) -> None:
+    model = compress(small, "tucker", "x2", only="wide", gauge="orthogonal", registry=REGISTRY).model
+    first, second = (part.weight for part in model.wide)
+    grams = (first @ first.T, second.T @ second)
+    assert sum(torch.allclose(gram, torch.eye(len(gram)), atol=1e-5) for gram in grams) == 1

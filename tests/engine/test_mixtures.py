@@ -63,9 +63,21 @@ def test_dense_and_narrowing_methods_have_no_part_in_a_mixture(model: nn.Module)
     with pytest.raises(NotApplicable, match=r"dense has no part in a mixture; leave layers out by skip or only"):
         compress(model, "tucker2+dense", "x2", registry=REGISTRY)
     with pytest.raises(NotApplicable, match="thin makes a whole new network and has no part in a mixture"):
-        compress(model, "thin+tucker2", "x2", registry=REGISTRY)
+        compress(model, "tucker2+thin", "x2", registry=REGISTRY)
 
 
 def test_a_glob_of_a_method_that_matches_nothing_gets_the_nearest(model: nn.Module) -> None:
     with pytest.raises(UsageError, match=r"only: no layer's name matches 'conv'; layers: 0, 1"):
         compress(model, "tucker2[only=conv]", "x2", registry=REGISTRY)
+
+
+def test_two_methods_over_groups_keep_their_groups_apart() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(*(nn.Conv2d(8, 8, 3) for _ in range(6)))
+    summary = compress(net, "tnet[only=1|2]+tnet[format=tt,only=3|4]", "x2", registry=REGISTRY).summary
+    assert [layer.name for layer in summary.compressed] == ["1", "2", "3", "4"]
+    assert len({layer.part for layer in summary.compressed}) == 2
+
+
+def test_globs_of_a_method_and_of_the_request_must_both_match(model: nn.Module) -> None:
+    assert ranks(model, "svd[only=1|2]", only=["2", "4"]) == {"2": 1}

@@ -34,9 +34,8 @@ def narrowed(rank: str, **conditions: object):
 def test_the_widest_network_within_the_budget_is_taken(rank: str) -> None:
     model, summary = narrowed(rank)
     assert summary.network == count_params(model)
-    aimed = summary.params_layers_dense / 4 if rank == "x4" else summary.network_dense / 4
-    reached = summary.params_layers if rank == "x4" else summary.network
-    assert 0.94 * aimed < reached <= aimed
+    assert summary.params_layers == summary.network
+    assert 0.94 * summary.network_dense / 4 < summary.network <= summary.network_dense / 4
 
 
 def test_layers_say_how_narrow_they_are() -> None:

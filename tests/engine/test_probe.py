@@ -9,7 +9,7 @@ from tnbench.engine.applied import Functions, OnLayer
 from tnbench.engine.conditions import Conditions
 from tnbench.engine.probe import Probe
 from tnbench.measure.counts import count_macs, count_params
-from tnbench.methods import svd
+from tnbench.methods import magnitude, svd
 
 
 @pytest.fixture
@@ -49,6 +49,13 @@ def test_latency_is_measured_for_dense_and_factorised(model: nn.Sequential) -> N
     probe = probe_of(model, in_shape=(3, 6, 6))
     assert probe.latency_ms("2", None) > 0
     assert probe.latency_ms("2", (2,)) == probe.latency_ms("2", (2,))  # asked twice, measured once
+
+
+def test_pruned_layers_are_as_fast_at_any_rank(model: nn.Sequential) -> None:
+    targets = {"2": OnLayer(Functions(magnitude, None), "2", model[2])}
+    probe = Probe(model, targets, Conditions(in_shape=(3, 6, 6)), lambda choices: nn.Identity())
+    with pytest.raises(NotApplicable, match="leave times as they were, at any rank"):
+        probe.latency_ms("2", (5,))
 
 
 @pytest.mark.parametrize(

@@ -94,3 +94,15 @@ def test_a_signal_gets_through_twenty_layers(name: str) -> None:
     with torch.no_grad():
         gain = float(compressed(signal).square().mean() / model(signal).square().mean())
     assert 0.01 < gain < 100, "twenty layers that each lose or gain a quarter would be at 0.003 or 87"
+
+
+@pytest.mark.parametrize("form", ["tucker", "cp", "tt"])
+def test_each_layer_of_a_group_keeps_its_own_norm(form: str) -> None:
+    model = drawn(0, lambda: nn.Sequential(*(nn.Conv2d(8, 8, 3) for _ in range(3))))
+    with torch.no_grad():
+        model[1].weight *= 5
+    policy, method = REGISTRY.bind("rank", Atom("x4")), REGISTRY.bind("method", Atom("tnet", (), (("format", form),)))
+    swapped = swap_layers(model, [method], policy, Conditions(scratch=True))
+    ((name, target),) = swapped.targets.items()
+    reached = target.dense(swapped.factors[name]).flatten(1).norm(dim=1)
+    assert torch.allclose(reached, target.weight.flatten(1).norm(dim=1), rtol=1e-4)

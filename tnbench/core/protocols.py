@@ -91,6 +91,7 @@ class Method(Protocol):
       j and the squared error is about the sum of what is cut: rank policies read these spectra;
     - `needs_stats(options) -> bool`, true where `factorise` wants `stats`;
     - `diagnose(factors) -> dict[str, float]`, further numbers for the summary of a layer;
+    - `POOLED = True`, where an unfolding's singular values are those of several matrices together;
     - `SPARSE = True`, where `count` counts weights that are not zero while the layer stores all of them.
     """
 
@@ -162,7 +163,7 @@ class GroupMethod(Protocol):
         stats: Stats | None = None,
         start: Factors | None = None,
     ) -> Factors:
-        """As `Method.factorise`; `stats` is None."""
+        """As `Method.factorise`; `stats` is None. The first factor has a row for each layer, linear in its weight."""
 
     def dense(self, factors: Factors) -> Tensor:
         """The stacked weight that the factors stand for."""
@@ -212,7 +213,7 @@ class Candidate:
     """One layer (or group of layers, or network) as a rank policy sees it.
 
     `dense` is its number of weights, bias apart. `macs` and `dense_macs` are None where the size of the pictures is
-    unknown.
+    unknown. `pooled` says that its spectra are those of several matrices together.
     """
 
     name: str
@@ -222,6 +223,7 @@ class Candidate:
     count: Callable[[Ranks], int]
     macs: Callable[[Ranks], int] | None = None
     dense_macs: int | None = None
+    pooled: bool = False
 
 
 @dataclass(frozen=True)

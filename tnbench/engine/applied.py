@@ -9,11 +9,12 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
 from tnbench.core.errors import NotApplicable
 from tnbench.core.protocols import Factors, Ranks, Shape, Stats
 from tnbench.core.registry import Bound
-from tnbench.layers import chain, gauge
+from tnbench.layers import gauge
 from tnbench.measure.counts import Sizes, pixels_of
 
 
@@ -92,7 +93,7 @@ class OnLayer:
 
     def macs(self, ranks: Ranks, sizes: Mapping[str, Sequence[Sizes]]) -> int:
         """Multiply-accumulates for one picture, with the sizes of what enters and leaves the layer."""
-        return sum(self.groups * self._macs_of_group(ranks, size) for size in sizes[self.name])
+        return sum(self.groups * self._macs_of_group(ranks, size) for size in sizes.get(self.name, ()))
 
     def _macs_of_group(self, ranks: Ranks, size: Sizes) -> int:
         inp, _ = size
@@ -113,11 +114,26 @@ class OnLayer:
         """The same weight from factors in another gauge. Raises NotApplicable where the format has no such gauge."""
         if kind == "raw" or len(factors) == 1:
             return factors
-        if self._functions.module.layer is not chain.chain:
-            return _spread(factors, kind, self.name)
+        if not _is_chain(self._functions.layer(factors, self.layer), len(factors)):
+            return _spread(factors, kind)
         channels = self.shape[1]
         parts = [gauge.regauge(part, kind, channels=channels) for part in self._by_group(factors)]
         return tuple(torch.cat(same) for same in zip(*parts, strict=True)) if self.groups > 1 else parts[0]
+
+    def rescaled(self, factors: Factors) -> Factors:
+        """Factors of a weight with the norm of the layer's, so that its entries keep their variance."""
+        norm, reached = self.weight.double().norm(), self.dense(factors).double().norm()
+        return (*factors[:-1], factors[-1] * (norm / reached).to(self.weight.dtype)) if reached > 0 else factors
+
+    @property
+    def sparse(self) -> bool:
+        """Whether weights are set to zero one by one, in a layer that runs as before."""
+        return bool(getattr(self._functions.module, "SPARSE", False))
+
+    @property
+    def pooled(self) -> bool:
+        """Whether a spectrum is that of several matrices together."""
+        return self.groups > 1 or bool(getattr(self._functions.module, "POOLED", False))
 
     def dense(self, factors: Factors) -> Tensor:
         """The weight that the factors stand for."""
@@ -149,7 +165,7 @@ class OnLayer:
 class OnGroup:
     """A method on several layers of one shape, as one stacked tensor (L, O, I, *k)."""
 
-    groups = 1
+    groups, sparse, pooled = 1, False, False
 
     def __init__(self, functions: Functions, name: str, layers: Mapping[str, nn.Module]) -> None:
         self.name, self.layers, self._functions = name, dict(layers), functions
@@ -182,7 +198,7 @@ class OnGroup:
         return sum(
             _places(layer, inp) * int(self._functions.macs(self.shape, ranks, pixels_of(layer, inp[2:])))
             for name, layer in self.layers.items()
-            for inp, _ in sizes[name]
+            for inp, _ in sizes.get(name, ())
         )
 
     def factorise(
@@ -193,7 +209,14 @@ class OnGroup:
 
     def regauged(self, factors: Factors, kind: gauge.Kind) -> Factors:
         """The same weights from factors in another gauge."""
-        return factors if kind == "raw" else _spread(factors, kind, self.name)
+        return factors if kind == "raw" else _spread(factors, kind)
+
+    def rescaled(self, factors: Factors) -> Factors:
+        """Factors of weights that each have the norm of their layer's: the first factor has a row for each layer."""
+        weights, reached = (stack.double().flatten(1).norm(dim=1) for stack in (self.weight, self.dense(factors)))
+        ratios = torch.where(reached > 0, weights / reached, 1.0).to(factors[0].dtype)
+        first = factors[0] * ratios.reshape(-1, *(1 for _ in factors[0].shape[1:]))
+        return (first, *factors[1:])
 
     def dense(self, factors: Factors) -> Tensor:
         """The weights that the factors stand for, stacked."""
@@ -221,11 +244,16 @@ def _places(layer: nn.Module, inp: torch.Size) -> int:
     return inp[:-1].numel() if isinstance(layer, nn.Linear) else inp[0]
 
 
-def _spread(factors: Factors, kind: gauge.Kind, name: str) -> Factors:
+def _is_chain(module: nn.Module, length: int) -> bool:
+    """Whether the factors are the weights of plain layers one after the other."""
+    parts = list(module.children())
+    return len(parts) == length and all(isinstance(part, (_ConvNd, nn.Linear)) for part in parts)
+
+
+def _spread(factors: Factors, kind: gauge.Kind) -> Factors:
     if kind == "orthogonal":
         raise NotApplicable(
-            f"{name!r}: the orthogonal gauge is that of a chain of plain layers, which this format is not; "
-            f"take the gauge balanced or raw"
+            "the orthogonal gauge is that of a chain of plain layers, which this format is not; take balanced or raw"
         )
     return gauge.spread(factors)
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules.conv import _ConvNd
 
+from tnbench.core.errors import NotApplicable
 from tnbench.core.protocols import Stats
 from tnbench.engine.evaluate import mode_of
 
@@ -21,7 +22,7 @@ RIDGE = 1e-4
 Without it a layer's weight would be free in them, and other pictures would see noise.
 """
 LEAST_PICTURES = 1024
-_BATCH = 128
+_BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,11 @@ def patch_stats(model: nn.Module, layer: nn.Module, calibration: Calibration) ->
         total[:] = [patches.T @ patches + (total[0] if total else 0.0)]
 
     count = run_to(model, layer, calibration.pictures, add)
+    if not total:
+        raise NotApplicable("no calibration picture reaches it; skip the layer, or give more than no pictures")
     moment = total[0] / count
+    if not bool(moment.isfinite().all()):
+        raise NotApplicable("what reaches it on calibration pictures is not finite; look at the pictures' values")
     ridge = RIDGE * float(moment.diagonal().mean()) or RIDGE
     moment.diagonal().add_(ridge)
     channels = int(getattr(layer, "in_channels", 0)) or int(cast(Any, layer).in_features)

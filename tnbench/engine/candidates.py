@@ -37,12 +37,7 @@ def assign(
     ``tucker2+tt_linear`` gives linear layers to tt_linear; the first one where two serve as many. A method's own
     `skip` and `only` come on top. Raises UsageError for a glob that matches no name.
     """
-    reasons = [
-        reasons_to_stay(
-            layers, method, keep, (*skip, *method.skip), only if method.only is None else _both(method.only, only)
-        )
-        for method in methods
-    ]
+    reasons = [_reasons(layers, method, keep, (*skip, *method.skip), only) for method in methods]
     assigned: dict[str, Bound] = {}
     for name in layers:
         served = [(len(why), -at) for at, why in enumerate(reasons) if name not in why]
@@ -60,7 +55,7 @@ def reasons_to_stay(
 ) -> dict[str, str]:
     """Name -> why the layer stays dense, whatever the ranks. Raises UsageError for a glob that matches no name."""
     skipped, wanted = _matching("skip", skip, layers), _matching("only", only or (), layers)
-    refuses = functions_of(method).refuses
+    refuses, tied = functions_of(method).refuses, _tied(layers)
     reasons: dict[str, str] = {}
     for name, layer in layers.items():
         if name in skipped:
@@ -69,13 +64,33 @@ def reasons_to_stay(
             reasons[name] = "not among the layers asked for"
         elif only is None and name in keep:
             reasons[name] = "first or last layer"
+        elif name in tied and method.atom.name != "dense":
+            reasons[name] = f"its weight is that of {tied[name]!r} too"
         elif refusal := refuses(layer):
             reasons[name] = refusal
     return reasons
 
 
-def _both(own: Sequence[str], asked: Sequence[str] | None) -> Sequence[str]:
-    return own if asked is None else (*own, *asked)
+def _reasons(
+    layers: Mapping[str, nn.Module],
+    method: Bound,
+    keep: Sequence[str],
+    skip: Sequence[str],
+    only: Sequence[str] | None,
+) -> dict[str, str]:
+    """As `reasons_to_stay`, for layers that the method's own `only` and the one asked for both match."""
+    found = [reasons_to_stay(layers, method, keep, skip, globs) for globs in (method.only, only) if globs is not None]
+    return {**found[0], **found[-1]} if found else reasons_to_stay(layers, method, keep, skip, None)
+
+
+def _tied(layers: Mapping[str, nn.Module]) -> dict[str, str]:
+    """Name of a layer -> the other one that has the same weight."""
+    names: dict[int, list[str]] = {}
+    for name, layer in layers.items():
+        names.setdefault(id(layer.weight), []).append(name)
+    return {
+        name: next(other for other in same if other != name) for same in names.values() if same[1:] for name in same
+    }
 
 
 def _joined(methods: Sequence[Bound], name: str, reasons: Sequence[Mapping[str, str]]) -> str:

@@ -98,7 +98,7 @@ def swap_layers(model: nn.Module, methods: Sequence[Bound], policy: Bound, condi
     assigned, notes = assign(layers, methods, conditions.keep, conditions.skip, conditions.only)
     targets = _targets(layers, assigned, methods)
     aware = {name for name, method in assigned.items() if needs_stats(method)}
-    ranks = _choose_ranks(model, targets, policy, conditions, notes)
+    ranks = _choose_ranks(model, targets, policy, conditions, aware, notes)
     if not ranks and methods[0].atom.name != "dense":
         why = "; ".join(f"{name!r}: {note}" for name, note in notes.items()) or "the network has none"
         raise NotApplicable(f"{_joined(methods)} at {policy.atom} compresses no layer ({why})")
@@ -136,7 +136,8 @@ def _listed(globs: str | Sequence[str]) -> Sequence[str]:
 
 
 def _calibration(pictures: Tensor) -> Calibration:
-    digest = hashlib.sha256(pictures.detach().cpu().contiguous().numpy().tobytes()).hexdigest()[:16]
+    plain = pictures.detach().cpu().contiguous().view(torch.uint8)
+    digest = hashlib.sha256(plain.numpy().tobytes()).hexdigest()[:16]
     return Calibration(pictures.detach(), digest)
 
 
@@ -145,12 +146,13 @@ def _targets(
 ) -> dict[str, Applied]:
     """Name -> what is factorised at a time, in the order of its first layer."""
     targets: dict[str, Applied] = {}
-    for method in methods:
+    for place, method in enumerate(methods, start=1):
         functions = functions_of(method)
         own = {name: layers[name] for name in layers if assigned.get(name) is method}
         if method.scope == "group":
             for group, members in functions.groups(own).items():
-                targets[group] = OnGroup(functions, group, {name: own[name] for name in members})
+                name = group if group not in targets else f"{group}+{place}"
+                targets[name] = OnGroup(functions, name, {member: own[member] for member in members})
         else:
             targets |= {name: OnLayer(functions, name, layer) for name, layer in own.items()}
     order = list(layers)
@@ -162,10 +164,17 @@ def _choose_ranks(
     targets: Mapping[str, Applied],
     policy: Bound,
     conditions: Conditions,
+    aware: set[str],
     notes: dict[str, str],
 ) -> dict[str, Ranks]:
     """Name -> ranks of what is to be compressed; `notes` gets the reasons of the layers that are not."""
-    probe = Probe(model, targets, conditions, lambda choices: _swap(model, targets, choices, conditions, set())[0])
+    probe = Probe(
+        model,
+        targets,
+        conditions,
+        swapped=lambda choices: _swap(model, targets, choices, conditions, aware)[0],
+        stats=lambda name: _stats(model, name, conditions) if name in aware else None,
+    )
     candidates = [_candidate(target, probe, conditions) for target in targets.values()]
     choices = policy.module.choose(policy.atom.name, policy.options, candidates, probe)
     ranks: dict[str, Ranks] = {}
@@ -193,6 +202,7 @@ def _candidate(target: Applied, probe: Probe, conditions: Conditions) -> Candida
         target.count,
         (lambda ranks: target.macs(ranks, probe.sizes)) if known else None,
         probe.dense_macs(target.name) if known else None,
+        target.pooled,
     )
 
 
@@ -227,12 +237,5 @@ def _stats(compressed: nn.Module, name: str, conditions: Conditions) -> Stats:
 def _factorise(target: Applied, ranks: Ranks, conditions: Conditions, stats: Stats | None) -> Factors:
     factors = target.factorise(ranks, seed=conditions.seed, stats=stats)
     if conditions.scratch:
-        factors = _rescaled(target, factors)
+        factors = target.rescaled(factors)
     return target.regauged(factors, conditions.gauge)
-
-
-def _rescaled(target: Applied, factors: Factors) -> Factors:
-    """Factors of a weight with the dense weight's norm, so that its entries keep their variance (He et al. 2015)."""
-    weight = target.weight
-    norm, reached = weight.double().norm(), target.dense(factors).double().norm()
-    return (*factors[:-1], factors[-1] * (norm / reached).to(weight.dtype)) if reached > 0 else factors

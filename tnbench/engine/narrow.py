@@ -12,7 +12,6 @@ from tnbench.core.errors import NotApplicable
 from tnbench.core.protocols import Candidate, KeepDense, Ranks
 from tnbench.core.registry import Bound
 from tnbench.engine.applied import functions_of
-from tnbench.engine.candidates import compressible_layers
 from tnbench.engine.conditions import Conditions
 from tnbench.engine.probe import Probe
 from tnbench.engine.swapped import Swapped
@@ -27,10 +26,12 @@ NETWORK = "(network)"
 def narrow(model: nn.Module, methods: Sequence[Bound], policy: Bound, conditions: Conditions) -> Swapped:
     """Choose one width for the whole network and make it. The rank is a number of width steps.
 
+    All parameters count, biases and normalisation too, since all of them shrink: x4 and net-x4 are the same.
+
     Raises NotApplicable for a mixture, for `skip` and `only`, and where method and network do not go together.
     """
-    method, *others = methods
-    if others:
+    method = next(method for method in methods if method.scope == "network")
+    if len(methods) > 1:
         raise NotApplicable(f"{method.atom.name} makes a whole new network and has no part in a mixture; take it alone")
     if conditions.skip or conditions.only or method.skip or method.only:
         raise NotApplicable(f"{method.atom.name} works on the whole network: skip and only mean nothing to it")
@@ -54,20 +55,16 @@ def narrow(model: nn.Module, methods: Sequence[Bound], policy: Bound, conditions
 def _candidate(model: nn.Module, steps: int, narrowed: _Narrowed, conditions: Conditions) -> Candidate:
     in_shape = conditions.in_shape
     # The numbers are kept and the networks are not: a search makes a dozen of them.
-    count = cache(lambda ranks: _weights(narrowed(ranks[0])))
+    count = cache(lambda ranks: count_params(narrowed(ranks[0])))
     return Candidate(
         NETWORK,
         (steps,),
-        _weights(model),
+        count_params(model),
         (steps,),
         count,
         None if in_shape is None else cache(lambda ranks: count_macs(narrowed(ranks[0]), in_shape)),
         None if in_shape is None else count_macs(model, in_shape),
     )
-
-
-def _weights(model: nn.Module) -> int:
-    return sum(cast(Tensor, layer.weight).numel() for layer in compressible_layers(model).values())
 
 
 class _Probe(Probe):
@@ -79,8 +76,7 @@ class _Probe(Probe):
 
     @property
     def elsewhere(self) -> int:
-        """Biases and normalisation of the dense network, which shrink as well."""
-        return count_params(self._model) - self._candidate.dense
+        return 0
 
     @property
     def macs_elsewhere(self) -> int:

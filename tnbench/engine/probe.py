@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tnbench.core.errors import NotApplicable
-from tnbench.core.protocols import Ranks
+from tnbench.core.protocols import Factors, Ranks, Stats
 from tnbench.engine.applied import Applied
 from tnbench.engine.conditions import Conditions
 from tnbench.measure.clock import time_calls
@@ -21,7 +21,11 @@ _LATENCY_WARM_UP, _LATENCY_SAMPLES, _LATENCY_LEAST_S = 2, 7, 0.01
 
 
 class Probe:
-    """Answers about the candidates of one network. `swapped` gives the network at some ranks."""
+    """Answers about the candidates of one network.
+
+    `swapped` gives the network at some ranks, `stats` what reaches a layer of the dense network, for a data-aware
+    solver, and None for others.
+    """
 
     def __init__(
         self,
@@ -29,8 +33,10 @@ class Probe:
         targets: Mapping[str, Applied],
         conditions: Conditions,
         swapped: Callable[[Mapping[str, Ranks]], nn.Module],
+        stats: Callable[[str], Stats | None] = lambda name: None,
     ) -> None:
         self._model, self._targets, self._conditions, self._swapped = model, targets, conditions, swapped
+        self._stats = cache(stats)
         self.error = cache(self._error)
         self.spectra = cache(self._spectra)
         self.latency_ms = cache(self._latency_ms)
@@ -57,7 +63,7 @@ class Probe:
     def dense_macs(self, name: str) -> int:
         """Multiply-accumulates of a candidate as it is, for one picture."""
         layers = self._targets[name].layers
-        return sum(layer_macs(layer, *size) for own, layer in layers.items() for size in self.sizes[own])
+        return sum(layer_macs(layer, *size) for own, layer in layers.items() for size in self.sizes.get(own, ()))
 
     def weight(self, name: str) -> Tensor:
         """The dense weight of a candidate."""
@@ -94,15 +100,19 @@ class Probe:
         self._refuse_random("errors say")
         target = self._targets[name]
         weight = target.weight.double()
-        apart = weight - target.dense(target.factorise(ranks, seed=self._conditions.seed)).double()
+        apart = weight - target.dense(self._factors(name, ranks)).double()
         return float(apart.norm() / (weight.norm() or 1.0))
 
     def _latency_ms(self, name: str, ranks: Ranks | None) -> float:
         target = self._targets[name]
-        layers = target.layers
-        if ranks is not None:
-            layers = target.modules(target.factorise(ranks, seed=self._conditions.seed))
-        return sum(_time_ms(layer, inp, target.weight) for own, layer in layers.items() for inp, _ in self.sizes[own])
+        if target.sparse:
+            raise NotApplicable("weights that are set to zero one by one leave times as they were, at any rank")
+        layers = target.layers if ranks is None else target.modules(self._factors(name, ranks))
+        sizes = [(layer, inp) for own, layer in layers.items() for inp, _ in self.sizes.get(own, ())]
+        return sum(_time_ms(layer, inp, target.weight) for layer, inp in sizes)
+
+    def _factors(self, name: str, ranks: Ranks) -> Factors:
+        return self._targets[name].factorise(ranks, seed=self._conditions.seed, stats=self._stats(name))
 
 
 def _time_ms(layer: nn.Module, size: torch.Size, like: Tensor) -> float:

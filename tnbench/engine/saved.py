@@ -34,6 +34,8 @@ def save_compressed(model: nn.Module, blueprint: Blueprint, file: str | Path) ->
     state = model.state_dict(keep_vars=True)
     ties = _ties(state)
     tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in state.items() if name not in ties}
+    if not Path(file).absolute().parent.is_dir():
+        raise UsageError(f"{file}: its folder is not there; make it, or name a file in one that is")
     about = {"format": FORMAT, "blueprint": asdict(blueprint), "ties": ties}
     unfinished = Path(f"{file}.{os.getpid()}.tmp")
     try:
@@ -94,10 +96,12 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise TnbenchError(f"{file}: cannot read it: {error.strerror or 'there is no such file'}") from None
     except (SafetensorError, json.JSONDecodeError) as error:
         raise TnbenchError(f"{file}: not a whole safetensors file ({error}); {_WANTED}") from None
-    if not isinstance(about, dict) or "format" not in about:
+    if not isinstance(about, dict) or type(about.get("format")) is not int:
         raise TnbenchError(f"{file}: a safetensors file without an entry {_ENTRY!r} in its metadata; {_WANTED}")
     if about["format"] > FORMAT:
         raise TnbenchError(f"{file}: of format {about['format']}, newer than this tnbench's {FORMAT}; update tnbench")
+    if not {"blueprint", "ties"} <= about.keys():
+        raise TnbenchError(f"{file}: its entry {_ENTRY!r} says nothing of the layers; {_WANTED}")
     return about, tensors
 
 

@@ -43,6 +43,7 @@ def _unchanged(name: str, layer: nn.Module, swapped: Swapped) -> LayerSummary:
         note=note,
         norm=float(weight.detach().double().norm()),
         compressed=narrowed,
+        part=name,
     )
 
 
@@ -71,6 +72,7 @@ def _factorised(target: Applied, swapped: Swapped) -> list[LayerSummary]:
                 note=note,
                 norm=norm,
                 compressed=True,
+                part=target.name,
                 diagnosis=target.diagnose(factors),
             )
         )

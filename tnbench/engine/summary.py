@@ -16,7 +16,8 @@ class LayerSummary:
 
     `kind` is ``conv`` or ``linear``; `norm` the Frobenius norm of the dense weight and `error` the reconstruction's
     distance from it, relative to that norm. `params` are the weights that count and `stored` those that take memory:
-    they differ where weights were set to zero one by one. A layer that was not `compressed` has no ranks, no error and
+    they differ where weights were set to zero one by one. `part` names what was factorised at a time: the layer, or a
+    group that it is in. A layer that was not `compressed` has no ranks, no error and
     a `note` that says why; one that was narrowed has no error either. `diagnosis` holds the method's own numbers.
     """
 
@@ -31,6 +32,7 @@ class LayerSummary:
     note: str
     norm: float
     compressed: bool
+    part: str
     diagnosis: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -55,21 +57,29 @@ class Summary:
 
     @property
     def params_layers_dense(self) -> int:
-        """Weights of the compressed layers when dense."""
+        """Weights of the compressed layers when dense; of a narrowed network all parameters."""
+        if self._narrowed:
+            return self.network_dense
         return sum(layer.params_dense for layer in self.compressed)
 
     @property
     def params_layers(self) -> int:
-        """Weights of the compressed layers."""
+        """Weights of the compressed layers; of a narrowed network all parameters."""
+        if self._narrowed:
+            return self.network
         return sum(layer.params for layer in self.compressed)
 
     @property
     def weight_error(self) -> float | None:
         """||W - W~|| / ||W|| over all compressed layers together; None where layers have other sizes now."""
-        if any(layer.error is None for layer in self.compressed):
+        if self._narrowed:
             return None
         norm = math.hypot(*(layer.norm for layer in self.compressed))
         return math.hypot(*(layer.norm * (layer.error or 0.0) for layer in self.compressed)) / (norm or 1.0)
+
+    @property
+    def _narrowed(self) -> bool:
+        return any(layer.error is None for layer in self.compressed)
 
     def __str__(self) -> str:
         rows = [("layer", "kind", "weight", "rank", "dense", "weights", "ratio", "error", "")]

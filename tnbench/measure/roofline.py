@@ -57,11 +57,11 @@ def measure_machine(device: torch.device, dtype: torch.dtype) -> Machine:
     The peak is that of a square matrix product of torch's own, the bandwidth that of a copy (read and written bytes
     count), and a launch an addition of a few numbers.
     """
-    return _measured(str(device), dtype, torch.get_num_threads())
+    return _measured(str(device), dtype, torch.get_num_threads(), torch.backends.cuda.matmul.allow_tf32)
 
 
 @cache
-def _measured(device: str, dtype: torch.dtype, threads: int) -> Machine:
+def _measured(device: str, dtype: torch.dtype, threads: int, tf32: bool) -> Machine:
     kind = torch.device(device).type
     side = _GEMM_SIDE[kind]
     square = torch.ones(side, side, dtype=dtype, device=device)

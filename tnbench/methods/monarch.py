@@ -21,6 +21,7 @@ from tnbench.layers import plain
 from tnbench.linalg import monarch as linalg
 
 VERSION = 1
+POOLED = True
 
 
 @dataclass(frozen=True)

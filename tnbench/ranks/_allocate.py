@@ -55,6 +55,8 @@ def ladder(candidate: Candidate, probe: Probe, cost: Cost, dense: int, share: fl
 
 
 def _measured(candidate: Candidate, probe: Probe, cost: Cost, dense: int, share: float, multiple: int) -> Ladder:
+    if cost(least(candidate)) >= dense:
+        return []
     steps = uniform_steps(candidate.largest, multiple)
     ways = [(ranks, cost(ranks)) for ranks in [*steps[:: math.ceil(len(steps) / _MOST_WAYS)], steps[-1]]]
     costs = [spent for _, spent in ways]

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tnbench.core.errors import UsageError
+from tnbench.core.errors import NotApplicable, UsageError
 from tnbench.core.protocols import Candidate, Choice, Probe
 from tnbench.ranks._scale import Multiples, in_multiples, smaller_or_dense
 
@@ -49,6 +49,11 @@ def choose(text: str, options: Options, candidates: Sequence[Candidate], probe: 
 
 
 def _choose(candidate: Candidate, options: Options, probe: Probe) -> Choice:
+    if candidate.pooled:
+        raise NotApplicable(
+            f"vbmf asks for the noise of one matrix, and {candidate.name!r} has the spectrum of several together; "
+            f"take e0.9 or x4"
+        )
     ranks = tuple(
         _rank(values, math.prod(candidate.shape), most, options.weaken)
         for values, most in zip(probe.spectra(candidate.name), candidate.largest, strict=True)

@@ -9,11 +9,12 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from tnbench.core.errors import NotApplicable
+from tnbench.core.errors import NotApplicable, UsageError
 from tnbench.core.registry import Bound
 from tnbench.engine.applied import Functions, OnLayer, functions_of
 from tnbench.engine.calibration import RIDGE
 from tnbench.engine.compress import swap_layers
+from tnbench.engine.conditions import Conditions
 from tnbench.engine.summarise import summarise
 from tnbench.engine.summary import Summary
 from tnbench.engine.swapped import Swapped
@@ -52,7 +53,7 @@ def decompose(
 
     def work() -> tuple[Swapped, Elapsed, PeakMemory]:
         with PeakMemory(prepared.device) as peak, stopwatch(prepared.device) as elapsed:
-            swapped = swap_layers(model, methods, policy, conditions)
+            swapped = _swapped(model, methods, policy, conditions)
         return swapped, elapsed, peak
 
     swapped, elapsed, peak = in_process(prepared, work)
@@ -64,6 +65,14 @@ def decompose(
     summary = summarise(model, swapped)
     print(summary)
     return Decomposition(swapped, summary, elapsed.seconds, peak.bytes)
+
+
+def _swapped(model: nn.Module, methods: Sequence[Bound], policy: Bound, conditions: Conditions) -> Swapped:
+    """A glob or a table that does not fit the network is a case that means nothing, not a fault of the program."""
+    try:
+        return swap_layers(model, methods, policy, conditions)
+    except UsageError as error:
+        raise NotApplicable(str(error)) from None
 
 
 def warm_up(methods: Sequence[Bound], device: torch.device) -> None:
