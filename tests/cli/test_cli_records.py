@@ -42,7 +42,8 @@ def test_show_gives_status_and_reason_of_a_case_that_failed(tnb: Tnb) -> None:
 def test_show_prints_layers_samples_and_notes(tnb: Tnb, stored: Store) -> None:
     layer = {"name": "conv2", "kind": "conv", "shape": [32, 16, 3, 3], "params_dense": 4608, "note": ""}
     record = a_record("svd/x4/cnn8/digits/none/single#0")
-    record.layers.append({**layer, "ranks": [8, 4], "params": 1100, "error": 0.25})
+    alone = {"macs": 4000, "bound": "memory", "output_error": 0.125}
+    record.layers.append({**layer, "ranks": [8, 4], "params": 1100, "error": 0.25, "diagnosis": alone})
     record.layers.append({**layer, "name": "conv3", "ranks": [], "params": 4608, "error": None, "note": "stays dense"})
     record.samples.update(loss=[2.0, 0.5], forward_ms=[float(n) for n in range(1, 10)], step_ms=[[1.0], [2.0]])
     record.notes.append("each rank normalised its own share")
@@ -50,6 +51,8 @@ def test_show_prints_layers_samples_and_notes(tnb: Tnb, stored: Store) -> None:
     lines = [" ".join(line.split()) for line in tnb("show", record.case).stdout.splitlines()]
     assert "conv2 32x16x3x3 ranks 8, 4 4,608 -> 1,100 error 0.2500" in lines
     assert "conv3 32x16x3x3 dense 4,608 -> 4,608 stays dense" in lines
+    assert "macs bound output_error" in lines
+    assert "conv2 4,000 memory 0.125" in lines
     assert "loss 2, 0.5" in lines
     assert "forward_ms 9 samples, least 1, median 5, greatest 9" in lines
     assert "step_ms (rank 1) 2" in lines

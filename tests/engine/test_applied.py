@@ -50,8 +50,8 @@ def test_each_group_sees_the_moments_of_its_own_channels() -> None:
 
 
 def test_a_method_without_unfoldings_has_no_spectra() -> None:
-    target = OnLayer(Functions(SimpleNamespace(), None), "conv", nn.Conv2d(2, 2, 3))
-    with pytest.raises(NotApplicable, match="no spectra"):
+    target = OnLayer(Functions(SimpleNamespace(__name__="a.cp"), None), "conv", nn.Conv2d(2, 2, 3))
+    with pytest.raises(NotApplicable, match=r"cp's ranks cut no unfolding, .* take a rank such as x4"):
         target.spectra()
 
 

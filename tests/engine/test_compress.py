@@ -203,6 +203,10 @@ def test_a_model_that_is_one_layer_is_replaced_itself() -> None:
     ("given", "message"),
     [
         ({"method": "tuker2"}, "the nearest is 'tucker2'"),
+        ({"gauge": "balance"}, "no gauge is named 'balance'; the nearest is 'balanced'"),
+        ({"in_shape": 28}, r"in_shape: got 28, wanted the sides of one picture"),
+        ({"in_shape": (3, -1, 5)}, r"in_shape: got \(3, -1, 5\)"),
+        ({"in_shape": (1, 8, 8)}, r"in_shape \(1, 8, 8\): the network does not take it"),
         ({"rank": "x2+x4"}, "got the mixture 'x2.x4', wanted one rank; only methods can be mixed"),
         ({"method": "svd[rank=4]"}, "no option is named 'rank'"),
         ({"rank": "x0"}, "got 'x0', wanted x and a number from 1 up"),

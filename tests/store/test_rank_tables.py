@@ -35,7 +35,7 @@ def test_the_digest_follows_the_content(tmp_path: Path) -> None:
 
 def test_a_table_that_is_not_there_gets_the_nearest(tmp_path: Path) -> None:
     write_table(tmp_path, "mine", RANKS)
-    with pytest.raises(UsageError, match=r"the nearest is 'mine'.*tnbench export ranks CASE --table mein"):
+    with pytest.raises(UsageError, match=r"the nearest is 'mine'.*tnbench export ranks --case ID --table mein"):
         read_table(tmp_path, "mein")
 
 

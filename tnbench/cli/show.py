@@ -73,6 +73,7 @@ def _print(row: Row, console: Console) -> None:
         ("metrics", _metrics(row)),
         ("samples", _samples(record)),
         ("layers", _layers(record)),
+        ("layers, each alone", _alone(record)),
         ("settings", _pairs({**record.settings, **record.limits})),
         ("provenance", _pairs({"key": record.key, **record.provenance, "command": None})),
     ):
@@ -132,6 +133,22 @@ def _layers(record: Record) -> Table:
             "" if layer["error"] is None else f"error {layer['error']:.4f}",
             layer["note"],
         )
+    return table
+
+
+def _alone(record: Record) -> Table:
+    """What was found out about each compressed layer: its costs, what bounds its speed, how far its output is off."""
+    found = [(layer["name"], layer["diagnosis"]) for layer in record.layers if layer.get("diagnosis")]
+    heads = list(dict.fromkeys(head for _, diagnosis in found for head in diagnosis))
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column()
+    for _ in heads:
+        table.add_column(justify="right")
+    if found:
+        table.add_row("", *heads, style="dim")
+    for name, diagnosis in found:
+        values = (diagnosis.get(head, "") for head in heads)
+        table.add_row(f"  {name}", *(value if isinstance(value, str) else number(value) for value in values))
     return table
 
 

@@ -260,7 +260,10 @@ def _spread(factors: Factors, kind: gauge.Kind) -> Factors:
 
 def _spectra(functions: Functions, weight: Tensor) -> tuple[Tensor, ...]:
     if not functions.has("unfoldings"):
-        raise NotApplicable("its ranks cut no unfolding, so the method has no spectra to choose them from")
+        raise NotApplicable(
+            f"{functions.module.__name__.rpartition('.')[2]}'s ranks cut no unfolding, so it has no spectra to choose "
+            f"them from; take a rank such as x4 or net-x4"
+        )
     return tuple(torch.linalg.svdvals(matrix) for matrix in functions.unfoldings(weight.double()))
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules.conv import _ConvNd
 
-from tnbench.core.errors import NotApplicable
+from tnbench.core.errors import NotApplicable, UsageError
 from tnbench.core.protocols import Stats
 from tnbench.engine.evaluate import mode_of
 
@@ -44,7 +44,10 @@ def patch_stats(model: nn.Module, layer: nn.Module, calibration: Calibration) ->
         patches = _patches(layer, inputs.detach()).double()
         total[:] = [patches.T @ patches + (total[0] if total else 0.0)]
 
-    count = run_to(model, layer, calibration.pictures, add)
+    try:
+        count = run_to(model, layer, calibration.pictures, add)
+    except RuntimeError as error:
+        raise UsageError(f"calibration: the network does not take these pictures: {error}") from None
     if not total:
         raise NotApplicable("no calibration picture reaches it; skip the layer, or give more than no pictures")
     moment = total[0] / count

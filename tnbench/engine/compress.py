@@ -5,12 +5,12 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
 
-from tnbench.core.errors import NotApplicable, UsageError
+from tnbench.core.errors import NotApplicable, UsageError, unknown
 from tnbench.core.grammar import Atom, parse_part
 from tnbench.core.protocols import Candidate, Factors, KeepDense, Ranks, Shape, Stats
 from tnbench.core.registry import Bound, Registry
@@ -62,6 +62,7 @@ def compress(
 
     Raises UsageError for a name, option or glob that means nothing, and NotApplicable where nothing can be compressed.
     """
+    _check_given(model, gauge, in_shape)
     registry = registry or Registry()
     (policy_atom,) = _atoms("rank", rank, most=1)
     policy = registry.bind("rank", policy_atom)
@@ -129,6 +130,16 @@ def _atoms(axis: str, text: str, most: int | None = None) -> tuple[Atom, ...]:
     if most is not None and len(atoms) > most:
         raise UsageError(f"{axis}: got the mixture {text!r}, wanted one {axis}; only methods can be mixed")
     return atoms
+
+
+def _check_given(model: object, gauge: str, in_shape: object) -> None:
+    if not isinstance(model, nn.Module):
+        raise UsageError(f"model: got a {type(model).__name__}, wanted a torch.nn.Module, the network itself")
+    if gauge not in get_args(Kind):
+        raise UsageError(unknown("gauge", str(gauge), get_args(Kind)))
+    sides = in_shape if isinstance(in_shape, tuple | list) else ()
+    if in_shape is not None and not (sides and all(type(side) is int and side > 0 for side in sides)):
+        raise UsageError(f"in_shape: got {in_shape!r}, wanted the sides of one picture, such as (3, 32, 32)")
 
 
 def _listed(globs: str | Sequence[str]) -> Sequence[str]:

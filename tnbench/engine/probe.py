@@ -10,7 +10,7 @@ from statistics import median
 import torch
 from torch import Tensor, nn
 
-from tnbench.core.errors import NotApplicable
+from tnbench.core.errors import NotApplicable, UsageError
 from tnbench.core.protocols import Factors, Ranks, Stats
 from tnbench.engine.applied import Applied
 from tnbench.engine.conditions import Conditions
@@ -51,14 +51,18 @@ class Probe:
         """Name -> sizes of what enters and leaves each layer for one picture."""
         if self._conditions.in_shape is None:
             raise NotApplicable("the size of the pictures is unknown; give compress an in_shape such as (3, 32, 32)")
-        return layer_sizes(self._model, self._conditions.in_shape)
+        try:
+            return layer_sizes(self._model, self._conditions.in_shape)
+        except RuntimeError as error:
+            raise UsageError(f"in_shape {self._conditions.in_shape}: the network does not take it: {error}") from None
 
     @cached_property
     def macs_elsewhere(self) -> int:
         """Multiply-accumulates of all layers that are no candidates."""
         if self._conditions.in_shape is None:
             raise NotApplicable("the size of the pictures is unknown; give compress an in_shape such as (3, 32, 32)")
-        return count_macs(self._model, self._conditions.in_shape) - sum(map(self.dense_macs, self._targets))
+        dense = sum(map(self.dense_macs, self._targets))
+        return count_macs(self._model, self._conditions.in_shape) - dense
 
     def dense_macs(self, name: str) -> int:
         """Multiply-accumulates of a candidate as it is, for one picture."""

@@ -34,6 +34,11 @@ def save_compressed(model: nn.Module, blueprint: Blueprint, file: str | Path) ->
     state = model.state_dict(keep_vars=True)
     ties = _ties(state)
     tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in state.items() if name not in ties}
+    if not isinstance(blueprint, Blueprint):
+        raise UsageError(
+            f"save_compressed: got a {type(blueprint).__name__} for the blueprint, wanted summary.blueprint, "
+            f"of the summary that compress gave"
+        )
     if not Path(file).absolute().parent.is_dir():
         raise UsageError(f"{file}: its folder is not there; make it, or name a file in one that is")
     about = {"format": FORMAT, "blueprint": asdict(blueprint), "ties": ties}

@@ -1,13 +1,16 @@
 """Ranks from spectra: what each rank leaves out, and the ranks that leave out least at a cost.
 
-Rank j cuts the singular values of unfolding j. What all ranks together leave out of a weight is at most the sum of
-what each leaves out: for Tucker by De Lathauwer, De Moor and Vandewalle, "A multilinear singular value decomposition"
-(2000), for tensor trains by Oseledets, "Tensor-train decomposition" (2011).
+Rank j cuts the singular values of unfolding j. What all ranks together leave out of a weight is at least the most that
+one of them leaves out and at most the sum over all (De Lathauwer, De Moor and Vandewalle, "A multilinear singular value
+decomposition", 2000; Oseledets, "Tensor-train decomposition", 2011). Between these lies the estimate that is used here:
+the shares that the ranks keep multiply, as they do where modes are independent. The sum would be above 1 where two
+modes each lose half, and so prefer to cut one mode alone.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
@@ -43,8 +46,12 @@ def _tail(values: Tensor, most: int) -> Tail:
 
 
 def left_out(spectrum: Sequence[Tail], ranks: Ranks) -> float:
-    """The bound on the squared relative error at `ranks`."""
-    return sum(tail[rank] for tail, rank in zip(spectrum, ranks, strict=True))
+    """The estimated squared relative error at `ranks`; that of a single rank is exact.
+
+    >>> left_out([[1.0, 0.5, 0.0], [1.0, 0.2, 0.0]], (1, 1))
+    0.6
+    """
+    return 1 - math.prod(1 - tail[rank] for tail, rank in zip(spectrum, ranks, strict=True))
 
 
 def path(
@@ -73,7 +80,7 @@ def _way(spectrum: Sequence[Tail], ranks: Ranks, raised: Ranks, cost: Cost) -> t
 def best_within(
     spectrum: Sequence[Tail], largest: Ranks, cost: Cost, budget: int, starts: Sequence[Ranks], multiple: int = 1
 ) -> Ranks:
-    """The ranks with the least bound among those that cost at most `budget`, as each of `starts` does.
+    """The ranks with the least estimate among those that cost at most `budget`, as each of `starts` does.
 
     Exact for one and two ranks. For more, pairs of ranks are solved exactly beside the others until no pair gets
     better, from every start: never worse than the best of them.
@@ -113,9 +120,9 @@ def _by_pairs(spectrum: Sequence[Tail], rungs: Sequence[Sequence[int]], cost: Co
         previous = error
         for pair in itertools.combinations(range(len(rungs)), 2):
             for tried in _exchanges(rungs, pair, cost, budget, ranks):
-                bound = left_out(spectrum, tried)
-                if bound < error:
-                    error, ranks = bound, tried
+                estimate = left_out(spectrum, tried)
+                if estimate < error:
+                    error, ranks = estimate, tried
     return ranks
 
 

@@ -30,9 +30,10 @@ def read_table(results: Path, name: str) -> dict[str, Ranks]:
     path = table_path(results, name)
     if not path.is_file():
         there = sorted(file.stem for file in path.parent.glob("*.toml"))
+        what = unknown("rank table", name, there) if there else f"there is no rank table {name!r}, nor any other"
         raise UsageError(
-            f"{unknown('rank table', name, there)}; wanted the file {path}, which "
-            f"'tnbench export ranks CASE --table {name}' writes from a case's record"
+            f"{what}; wanted the file {path}, which 'tnbench export ranks --case ID --table {name}' writes from a "
+            f"case's record"
         )
     try:
         read = tomllib.loads(path.read_text(encoding="utf-8"))
