@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import update_bn
 
-from tnbench.core.protocols import Normalisation
+from tnbench.core.protocols import Augmentation, Normalisation
 from tnbench.engine.evaluate import normalise
 from tnbench.engine.recalibrate import recalibrate
 
@@ -118,3 +118,14 @@ def test_statistics_are_put_in_order_even_if_the_network_fails() -> None:
         renewed(model)
     assert model[0].momentum == 0.3
     assert not model[0].training
+
+
+def test_pictures_are_augmented_as_in_training() -> None:
+    """Black borders lower the mean of bright pictures, and BatchNorm has to expect them."""
+    model = nn.Sequential(nn.BatchNorm2d(1))
+    bright = torch.full((64, 1, 8, 8), 255, dtype=torch.uint8)
+    given = {"device": torch.device("cpu"), "dtype": torch.float32, "batch_size": 16, "seed": 0}
+    recalibrate(model, bright, Normalisation((0.0,), (1.0,)), **given)  # type: ignore[arg-type]
+    assert float(model[0].running_mean) == 1
+    recalibrate(model, bright, Normalisation((0.0,), (1.0,)), augmentation=Augmentation(crop=2), **given)  # type: ignore[arg-type]
+    assert 0.5 < float(model[0].running_mean) < 0.95

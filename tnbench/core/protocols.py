@@ -416,7 +416,7 @@ class TrainingTools(Protocol):
         """Evaluate `model` as the accuracy before training."""
 
     def recalibrate(self, model: nn.Module) -> None:
-        """Recompute the running statistics of BatchNorm in place, on training pictures without augmentation."""
+        """Recompute the running statistics of BatchNorm in place, on training pictures augmented as in training."""
 
     def fit(self, model: nn.Module, *, epochs: int, lr: float) -> Fit:
         """Train `model` in place by the settings' recipe, spread over processes by the parallel plug-in."""

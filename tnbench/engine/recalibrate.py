@@ -8,10 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from tnbench.core.protocols import Normalisation
+from tnbench.core.protocols import Augmentation, Normalisation
+from tnbench.engine.augment import augment
 from tnbench.engine.evaluate import mode_of, normalise
 from tnbench.engine.splitmix import key, permutation
 
+NO_AUGMENTATION = Augmentation()
 LIMIT = 10_000
 """Pictures that are enough: means and variances of channels over all pixels converge soon."""
 
@@ -27,15 +29,18 @@ def recalibrate(
     dtype: torch.dtype,
     batch_size: int,
     seed: int,
+    augmentation: Augmentation = NO_AUGMENTATION,
     limit: int = LIMIT,
 ) -> int:
     """Recompute the running means and variances of `model` in place, and say how many layers have them.
 
     The new statistics are the mean over batches of `pictures` (N, C, H, W), uint8: of all, or of `limit` drawn from
     `seed`, in ceil(n / batch_size) batches whose sizes differ by at most one: PyTorch's cumulative average (momentum
-    None). As in training, each batch is normalised by its own statistics on its way to the next layer; dropout and
-    all else run as in eval mode. No gradient is computed; modes and momentum are put back. A network without such
-    layers is left as it was, without a pass. `model` is on `device` in `dtype` already.
+    None). The pictures are augmented as in training: the statistics of a network that saw shifted pictures with black
+    borders are not those of pictures as they are, by which a trained ResNet-20 loses three points on CIFAR-10. As in
+    training, each batch is normalised by its own statistics on its way to the next layer; dropout and all else run as
+    in eval mode. No gradient is computed; modes and momentum are put back. A network without such layers is left as it
+    was, without a pass. `model` is on `device` in `dtype` already.
     """
     layers = [
         module for module in model.modules() if isinstance(module, _BatchNorm) and module.running_mean is not None
@@ -51,7 +56,8 @@ def recalibrate(
             layer.training = True
         try:
             for batch in chosen.tensor_split(math.ceil(len(chosen) / batch_size)):
-                model(normalise(pictures[batch].to(device), normalisation, dtype))
+                seen = augment(pictures[batch], batch, seed=seed, epoch=0, augmentation=augmentation)
+                model(normalise(seen.to(device), normalisation, dtype))
         finally:
             for layer, momentum in zip(layers, momenta, strict=True):
                 layer.momentum = momentum

@@ -73,6 +73,7 @@ class CaseTools:
                 dtype=prepared.dtype,
                 batch_size=settings.batch_size,
                 seed=prepared.job.case.seed,
+                augmentation=prepared.pictures.augmentation,
             ),
         )
         if not layers:
