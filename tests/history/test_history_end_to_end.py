@@ -32,14 +32,15 @@ IDENTITY = ("-c", "user.name=Test", "-c", "user.email=test@localhost")
 
 UNTRAINED = ("--device", "cpu", "--epochs", "0")
 
-TWICE = '''
+SLOWER = '''
 
 _once = factorise
 
 
 def factorise(weight: Tensor, ranks: Ranks, **more: Any) -> Factors:
-    """The same factors for twice the work."""
-    _once(weight, ranks, **more)
+    """The same factors for five times the work."""
+    for _ in range(4):
+        _once(weight, ranks, **more)
     return _once(weight, ranks, **more)
 '''
 
@@ -93,7 +94,7 @@ def new_clone(folder: Path, *, slowed: bool) -> Clone:
             text.write(f"\nSentence {number}.\n")
         commit(made, f"Sentence {number}")
     solver = made.root / "tnbench/methods/tucker2.py"
-    solver.write_text(solver.read_text() + (TWICE if slowed else "\n# Nothing of weight.\n"))
+    solver.write_text(solver.read_text() + (SLOWER if slowed else "\n# Nothing of weight.\n"))
     commit(made, "The third commit")
     return made
 
