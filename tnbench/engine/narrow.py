@@ -72,7 +72,7 @@ class _Probe(Probe):
 
     def __init__(self, model: nn.Module, candidate: Candidate, conditions: Conditions, narrowed: _Narrowed) -> None:
         super().__init__(model, {}, conditions, lambda choices: narrowed(choices[NETWORK][0]))
-        self._candidate, self._narrowed = candidate, narrowed
+        self._candidate = candidate
 
     @property
     def elsewhere(self) -> int:
