@@ -11,9 +11,9 @@ from torch.nn import functional
 
 from tnbench.core.errors import Diverged, NotApplicable
 from tnbench.core.protocols import Augmentation, Crew, Normalisation, Recipe
+from tnbench.engine.batches import batches
 from tnbench.engine.loop import WARM_UP_STEPS, fit
 from tnbench.engine.schedule import one_cycle
-from tnbench.engine.step import batches
 
 CPU = torch.device("cpu")
 HALF = Normalisation((0.5,), (0.5,))

@@ -11,8 +11,9 @@ from torch import nn
 
 from tnbench.core.protocols import Augmentation, Normalisation, Recipe
 from tnbench.distributed.crew import alone
+from tnbench.engine.batches import Batches, batches, batches_per_epoch
 from tnbench.engine.loop import fit
-from tnbench.engine.step import Batches, Step, batches, batches_per_epoch, optimiser_for
+from tnbench.engine.step import Step, optimiser_for
 
 RECIPE = Recipe(epochs=1, lr=0.05, batch_size=8, momentum=0.9, weight_decay=5e-4, seed=0)
 HALF = Normalisation((0.5,), (0.5,))
@@ -44,7 +45,7 @@ def test_steps_one_by_one_give_what_the_loop_gives(network: nn.Module, data: Bat
         crew=crew,
         dtype=torch.float32,
     )
-    step = Step(network, optimiser_for(network, RECIPE), data, RECIPE, crew)
+    step = Step(network, network, optimiser_for(network, RECIPE), data, RECIPE, crew)
     losses = [step(batch, epoch=0, number=n) for n, batch in enumerate(batches(30, RECIPE, epoch=0))]
     assert sum(losses).item() / 30 == pytest.approx(fitted.loss[0])
     for name, value in network.state_dict().items():
@@ -57,8 +58,8 @@ def test_the_loss_is_summed_over_the_rank_s_own_share(network: nn.Module, data: 
     for rank in range(2):
         model = copy.deepcopy(network)
         crew = dataclasses.replace(alone("cpu"), rank=rank, world=2)
-        losses.append(Step(model, optimiser_for(model, RECIPE), data, RECIPE, crew)(batch, epoch=0, number=0))
-    whole = Step(network, optimiser_for(network, RECIPE), data, RECIPE, alone("cpu"))(batch, epoch=0, number=0)
+        losses.append(Step(model, model, optimiser_for(model, RECIPE), data, RECIPE, crew)(batch, epoch=0, number=0))
+    whole = Step(network, network, optimiser_for(network, RECIPE), data, RECIPE, alone("cpu"))(batch, epoch=0, number=0)
     assert sum(losses).item() == pytest.approx(whole.item(), rel=1e-5)
 
 

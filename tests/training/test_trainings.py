@@ -18,7 +18,7 @@ class RecordingTools(StandInTools):
         self.rescaled = rescale
         return super().compress(model, rescale=rescale)
 
-    def fit(self, model, *, epochs, lr):
+    def fit(self, model, *, epochs, lr, guide=None):
         self.fitted = (epochs, lr)
         return super().fit(model, epochs=epochs, lr=lr)
 

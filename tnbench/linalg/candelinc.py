@@ -53,7 +53,7 @@ def candelinc(
     return balanced(
         refine(
             tensor,
-            _of_core(tensor, sides, solve, enough),
+            through_core(tensor, sides, solve, enough),
             max_sweeps=min(max_sweeps, _POLISH),
             tolerance=tolerance,
             window=_POLISH_WINDOW,
@@ -63,8 +63,11 @@ def candelinc(
     )
 
 
-def _of_core(tensor: Tensor, sides: Sequence[int], solve: Callable[..., Columns], enough: float) -> Columns:
-    """The terms of the core of `sides`, as columns for the whole tensor."""
+def through_core(tensor: Tensor, sides: Sequence[int], solve: Callable[..., Columns], enough: float) -> Columns:
+    """The terms that `solve` finds for the Tucker core of `sides`, as columns for the whole tensor.
+
+    `enough` is the relative error of the whole at which `solve` may stop; it is told the core's.
+    """
     core, bases = tensor, {}
     for mode, side in enumerate(sides):
         if side < tensor.shape[mode]:

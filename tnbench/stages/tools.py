@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from tnbench.core.errors import PluginError
-from tnbench.core.protocols import Fit
+from tnbench.core.protocols import Fit, Guide
 from tnbench.engine.evaluate import count_correct
 from tnbench.engine.recalibrate import recalibrate
 from tnbench.stages.decompose import Decomposition, decompose
@@ -79,9 +79,10 @@ class CaseTools:
         if not layers:
             self.notes.append("the network has no BatchNorm, so there was nothing to recalibrate")
 
-    def fit(self, model: nn.Module, *, epochs: int, lr: float) -> Fit:
+    def fit(self, model: nn.Module, *, epochs: int, lr: float, guide: Guide | None = None) -> Fit:
         """Train `model` in place."""
-        fitted = fit_model(self.prepared, model, self.prepared.plugins["parallel"], epochs=epochs, lr=lr)
+        parallel = self.prepared.plugins["parallel"]
+        fitted = fit_model(self.prepared, model, parallel, epochs=epochs, lr=lr, guide=guide)
         self.fits.append(fitted)
         return fitted
 

@@ -10,7 +10,7 @@ from functools import partial
 from torch import Tensor, nn
 
 from tnbench.core.job import Job
-from tnbench.core.protocols import Augmentation, Crew, Fit, Normalisation, Recipe
+from tnbench.core.protocols import Augmentation, Crew, Fit, Guide, Normalisation, Recipe
 from tnbench.core.registry import Bound
 from tnbench.core.settings import Settings
 from tnbench.engine.loop import RankFit, fit
@@ -31,9 +31,12 @@ class Share:
     augmentation: Augmentation
     recipe: Recipe
     settings: Settings
+    guide: Guide | None = None
 
 
-def fit_model(prepared: Prepared, model: nn.Module, parallel: Bound, *, epochs: int, lr: float) -> Fit:
+def fit_model(
+    prepared: Prepared, model: nn.Module, parallel: Bound, *, epochs: int, lr: float, guide: Guide | None = None
+) -> Fit:
     """Train `model` in place on every rank of `parallel`. Raises Diverged or RankDied."""
     settings, pictures = prepared.job.settings, prepared.pictures
     share = Share(
@@ -44,6 +47,7 @@ def fit_model(prepared: Prepared, model: nn.Module, parallel: Bound, *, epochs: 
         pictures.augmentation,
         recipe_of(prepared.job, epochs=epochs, lr=lr),
         settings,
+        copy.deepcopy(guide),
     )
     ranks: list[tuple[RankFit, list[str]]] = parallel.module.launch(
         partial(train_rank, share=share),
@@ -64,6 +68,7 @@ def fit_model(prepared: Prepared, model: nn.Module, parallel: Bound, *, epochs: 
         processes=len(ranks),
         threads=first.threads,
         notes=notes,
+        told=first.told,
     )
 
 
@@ -85,6 +90,7 @@ def train_rank(crew: Crew, *, share: Share) -> tuple[RankFit, list[str]]:
             recipe=share.recipe,
             crew=crew,
             dtype=dtype_of(share.settings),
+            guide=share.guide,
         )
     return fitted, list(crew.notes)
 

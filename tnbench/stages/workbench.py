@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from tnbench.core.errors import NotApplicable
 from tnbench.core.job import Job
 from tnbench.core.protocols import Crew
+from tnbench.engine.batches import Batches, batches
 from tnbench.engine.compress import swap_layers
 from tnbench.engine.evaluate import mode_of, normalise
-from tnbench.engine.step import Batches, Step, batches, optimiser_for
+from tnbench.engine.step import Step, optimiser_for
 from tnbench.engine.swapped import Swapped
 from tnbench.stages.conditions import conditions_of
 from tnbench.stages.decompose import Decomposition, decompose, warm_up
@@ -128,7 +129,7 @@ class Workbench:
             pictures.augmentation,
             self.prepared.dtype,
         )
-        take = Step(self._crew.wrap(model), optimiser_for(model, recipe), data, recipe, self._crew)
+        take = Step(model, self._crew.wrap(model), optimiser_for(model, recipe), data, recipe, self._crew)
         first = next(batches(len(data), recipe, epoch=0))
         return lambda: take(first, epoch=0, number=0)
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tnbench.core.protocols import Fit, Training
+from tnbench.core.protocols import Fit, Guide, Training
 from tnbench.core.settings import Settings
 
 
@@ -48,7 +48,7 @@ class StandInTools:
     def recalibrate(self, model: nn.Module) -> None:
         self.calls.append("recalibrate")
 
-    def fit(self, model: nn.Module, *, epochs: int, lr: float) -> Fit:
+    def fit(self, model: nn.Module, *, epochs: int, lr: float, guide: Guide | None = None) -> Fit:
         self.calls.append("fit")
         assert epochs >= 0, f"fit: got {epochs} epochs, wanted a whole number from 0 on"
         assert lr > 0, f"fit: got a rate of {lr}, wanted a number above 0"

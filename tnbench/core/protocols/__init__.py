@@ -1,0 +1,42 @@
+"""What a plug-in of each kind provides. A plug-in is a module: its functions are the protocol's methods.
+
+Types from torch are named for the reader and the type checker only; importing these files imports no torch.
+"""
+
+from tnbench.core.protocols.datasets import Augmentation, Dataset, Normalisation, Pictures, Wanted
+from tnbench.core.protocols.methods import GroupMethod, Method, NetworkMethod
+from tnbench.core.protocols.models import Model
+from tnbench.core.protocols.parallel import Crew, Parallel, RankEntry
+from tnbench.core.protocols.ranks import Candidate, Choice, KeepDense, Probe, RankPolicy
+from tnbench.core.protocols.training import Fit, Guide, Recipe, Training, TrainingTools
+from tnbench.core.protocols.weights import Factors, Pixels, Ranks, Shape, Stats
+
+__all__ = [
+    "Augmentation",
+    "Candidate",
+    "Choice",
+    "Crew",
+    "Dataset",
+    "Factors",
+    "Fit",
+    "GroupMethod",
+    "Guide",
+    "KeepDense",
+    "Method",
+    "Model",
+    "NetworkMethod",
+    "Normalisation",
+    "Parallel",
+    "Pictures",
+    "Pixels",
+    "Probe",
+    "RankEntry",
+    "RankPolicy",
+    "Ranks",
+    "Recipe",
+    "Shape",
+    "Stats",
+    "Training",
+    "TrainingTools",
+    "Wanted",
+]

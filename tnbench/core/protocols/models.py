@@ -1,0 +1,26 @@
+"""What a model provides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tnbench.core.protocols.weights import Shape
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Model(Protocol):
+    """A CNN architecture."""
+
+    VERSION: int
+
+    def build(self, name: str, options: Any, in_shape: Shape, classes: int) -> nn.Module:
+        """A freshly initialised network for pictures of `in_shape` (C, H, W), drawn from torch's global generator.
+
+        Raises NotApplicable when the pictures do not fit the architecture.
+        """
+
+    def keep_dense(self, model: nn.Module) -> Sequence[str]:
+        """Names of the layers that stay dense by default (first and last, as papers do)."""
