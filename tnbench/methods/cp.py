@@ -16,7 +16,7 @@ from tnbench.layers import chain
 from tnbench.linalg.cp import Columns, cp_dense
 from tnbench.methods import _cp
 
-VERSION = 2
+VERSION = 3
 
 refuses = chain.refuses
 layer = chain.chain

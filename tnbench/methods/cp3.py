@@ -17,7 +17,7 @@ from tnbench.layers import chain
 from tnbench.linalg.cp import Columns, cp_dense
 from tnbench.methods import _cp
 
-VERSION = 1
+VERSION = 2
 
 refuses = chain.refuses
 layer = chain.chain

@@ -19,7 +19,7 @@ from tnbench.linalg.cp import Columns
 from tnbench.linalg.low_rank import low_rank
 from tnbench.methods import _cp, _cp_epc, _matrix
 
-VERSION = 1
+VERSION = 2
 
 refuses = chain.refuses
 layer = chain.chain

@@ -21,7 +21,7 @@ from tnbench.linalg.low_rank import low_rank
 from tnbench.linalg.tucker import tucker2
 from tnbench.methods import _cp, _cp_epc, _matrix
 
-VERSION = 1
+VERSION = 2
 
 refuses = chain.refuses
 layer = chain.chain
