@@ -31,7 +31,8 @@ def candelinc(
     R columns span at most R dimensions of a mode, so modes longer than 5/4 R are first cut to so many dimensions, those
     of the leading singular vectors as a range finder sees them, and at most half of the sweeps are spent on that core.
     At most ten sweeps over the whole tensor, as long as two of them gain more than `tolerance`, then let the columns
-    leave those dimensions; with `enough` as many as it takes, up to `max_sweeps` (Carroll, Pruzansky and Kruskal, "CANDELINC: a general approach to multidimensional analysis of many-way arrays with linear constraints on
+    leave those dimensions; with `enough` as many as it takes, up to `max_sweeps` (Carroll, Pruzansky and Kruskal,
+    "CANDELINC: a general approach to multidimensional analysis of many-way arrays with linear constraints on
     parameters", 1980; Bro and Andersson, "Improving the speed of multiway algorithms, part II: compression", 1998).
 
     It is `cp_als` itself where the core would be more than a quarter of the tensor, or where there is a `start`,
