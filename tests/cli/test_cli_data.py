@@ -85,3 +85,22 @@ def test_a_broken_data_set_is_a_line_of_its_own(tnb: Tnb, tmp_path: Path) -> Non
     assert done.exit_code == 0
     assert "ZeroDivisionError" in done.stdout
     assert "digits" in done.stdout
+
+
+def test_what_has_to_be_got_by_hand_is_told_and_passed_over_among_all(
+    tnb: Tnb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = tnb("data", "fetch", "imagenet")
+    assert alone.exit_code == 1
+    assert "registered researchers only" in alone.stderr
+    monkeypatch.setattr("tnbench.cli.data._names", lambda dataset, registry: ["imagenet", "digits"])
+    everything = tnb("data", "fetch")
+    assert everything.exit_code == 0
+    assert "registered researchers only" in everything.stdout
+    assert everything.stdout.endswith("digits: everything is there\n")
+
+
+def test_folders_are_counted_as_such(tnb: Tnb) -> None:
+    lines = tnb("data", "status", "imagefolder[birds]", "--data-root", "pics").stdout.splitlines()
+    assert lines[0].endswith("2 of 2 folders missing under pics")
+    assert "val/: wanted at pics/birds/val or pics/birds/test" in lines[2]

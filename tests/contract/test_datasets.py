@@ -25,11 +25,15 @@ def bound(request):
 @pytest.fixture
 def root(bound, tmp_path):
     """A data root with what the data set wants; where that is nothing, any folder will do."""
-    if not bound.module.wanted(bound.atom.name, bound.options, tmp_path):
+    name = bound.atom.name
+    if not bound.module.wanted(name, bound.options, tmp_path):
         return tmp_path
     if "TNBENCH_DATA" not in os.environ:
-        pytest.skip(f"TNBENCH_DATA is not set: no real {bound.atom.name} here")
-    return Path(os.environ["TNBENCH_DATA"])
+        pytest.skip(f"TNBENCH_DATA is not set: no real {name} here")
+    root = Path(os.environ["TNBENCH_DATA"])
+    if any(file.found is None for file in bound.module.wanted(name, bound.options, root)):
+        pytest.skip(f"TNBENCH_DATA={root} has no {name}")
+    return root
 
 
 def test_keeps_the_contract(bound, root):

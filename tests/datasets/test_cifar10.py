@@ -46,7 +46,7 @@ def test_the_originals_are_torchvisions():
 
 
 def test_pictures_come_in_order_with_their_channels_first(toy):
-    pictures = cifar10.load("cifar10", None, toy)
+    pictures = cifar10.load("cifar10", cifar10.Options(), toy)
     assert pictures.train.shape == (20, 3, 32, 32)
     assert pictures.train.is_contiguous()
     assert (pictures.train[:, 0] == 100).all()
@@ -88,7 +88,7 @@ def test_a_damaged_download_is_told(toy, monkeypatch):
 def test_real_pictures(cifar10):
     from tnbench.datasets import cifar10 as plugin
 
-    pictures = plugin.load("cifar10", None, cifar10)
+    pictures = plugin.load("cifar10", plugin.Options(), cifar10)
     assert (len(pictures.train), len(pictures.test)) == (50_000, 10_000)
     scaled = pictures.train[:10_000].double() / 255
     assert torch.allclose(scaled.mean((0, 2, 3)), torch.tensor(pictures.normalisation.mean).double(), atol=5e-3)

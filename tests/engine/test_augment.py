@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tnbench.core.protocols import Augmentation
-from tnbench.engine.augment import augment
+from tnbench.engine.augment import augment, cut_out
 
 STANDARD = Augmentation(crop=4, flip=True)
 
@@ -91,3 +91,42 @@ def test_the_same_on_a_gpu():
     batch = pictures(64)
     indices = torch.arange(64)
     assert torch.equal(augmented(batch.cuda(), indices).cpu(), augmented(batch, indices))
+
+
+def test_a_reflecting_crop_is_one_of_the_mirrored_picture():
+    batch = pictures(40, channels=2)
+    padded = torch.nn.functional.pad(batch.float(), [3] * 4, mode="reflect").byte()
+    for before, after in zip(padded, augmented(batch, augmentation=Augmentation(crop=3, pad="reflect")), strict=True):
+        crops = [before[:, y : y + 8, x : x + 8] for y in range(7) for x in range(7)]
+        assert any(torch.equal(crop, after) for crop in crops)
+
+
+def test_black_and_reflecting_crops_are_cut_at_the_same_places():
+    batch = pictures(30)
+    black, mirrored = (augmented(batch, augmentation=Augmentation(crop=2, flip=True, pad=pad)) for pad in PADS)
+    inside = black > 0  # pictures have no black pixel
+    assert torch.equal(black[inside], mirrored[inside])
+    assert bool((mirrored > 0).all())
+
+
+PADS = ("zeros", "reflect")
+
+
+def test_cutout_sets_one_square_to_the_mean_colour():
+    batch = torch.ones(500, 2, 12, 10)
+    after = cut_out(batch, torch.arange(500), 5, seed=0, epoch=0)
+    holes = after == 0
+    assert torch.equal(holes[:, 0], holes[:, 1])
+    rows, columns = holes[:, 0].any(2).sum(1), holes[:, 0].any(1).sum(1)
+    assert torch.equal(holes[:, 0].sum((1, 2)), rows * columns)
+    assert set(rows.tolist()) == set(columns.tolist()) == {3, 4, 5}, "smaller where a border cuts it off"
+    assert bool((batch == 1).all())
+
+
+def test_cutout_is_drawn_from_seed_epoch_and_picture():
+    batch, indices = torch.ones(64, 1, 8, 8), torch.arange(64)
+    whole = cut_out(batch, indices, 4, seed=0, epoch=0)
+    assert torch.equal(cut_out(batch[:9], indices[40:49], 4, seed=0, epoch=0), whole[40:49])
+    for other in ({"seed": 1, "epoch": 0}, {"seed": 0, "epoch": 1}):
+        assert not torch.equal(cut_out(batch, indices, 4, **other), whole)
+    assert cut_out(batch, indices, 0, seed=0, epoch=0) is batch

@@ -6,7 +6,7 @@ from torch import nn
 
 from tnbench.core.errors import Diverged
 from tnbench.core.protocols import Normalisation
-from tnbench.engine.evaluate import count_correct, mode_of
+from tnbench.engine.evaluate import count_correct, mode_of, predict
 
 UNIT = Normalisation((0.0,), (1.0,))
 CPU = torch.device("cpu")
@@ -73,3 +73,26 @@ def test_weights_and_gradients_are_left_alone():
     count(model, [[9, 1], [1, 9]], [0, 1])
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert all(parameter.grad is None and parameter.requires_grad for parameter in model.parameters())
+
+
+def test_scores_are_those_of_every_picture_once_in_order():
+    pixels = torch.arange(14, dtype=torch.uint8).view(7, 2, 1, 1)
+    whole = predict(Brightest(), pixels, UNIT, device=CPU, dtype=torch.float64, batch_size=7)
+    parts = predict(Brightest(), pixels, UNIT, device=CPU, dtype=torch.float64, batch_size=3)
+    assert whole.dtype == torch.float32
+    assert torch.equal(whole, parts)
+    assert torch.allclose(whole, pixels.flatten(1) / 255)
+
+
+def test_large_pictures_come_in_smaller_batches():
+    sizes = []
+
+    class Counting(nn.Module):
+        def forward(self, pictures):
+            sizes.append(len(pictures))
+            return pictures.flatten(1)[:, :2]
+
+    for side in (16, 256):
+        pictures = torch.zeros(1, 1, 1, 1, dtype=torch.uint8).expand(600, 3, side, side)
+        predict(Counting(), pictures, UNIT, device=CPU, dtype=torch.float32)
+    assert sizes == [500, 100, *([85] * 7), 5]

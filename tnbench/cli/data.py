@@ -10,12 +10,14 @@ import typer
 
 from tnbench.cli.options import DATA_ROOT, AsJson, DataRoot, Plugins
 from tnbench.cli.terminal import counted, print_json, stdout
-from tnbench.core.errors import PluginError, UsageError
+from tnbench.core.errors import NotApplicable, PluginError, UsageError
 from tnbench.core.grammar import parse_part
 from tnbench.core.protocols import Wanted
 from tnbench.core.registry import Bound, Registry
 
 app = typer.Typer(no_args_is_help=True, help="See which data sets are there, and fetch them.")
+
+_NAME_WIDTH = 12
 
 Dataset = Annotated[str | None, typer.Argument(metavar="DATASET", help="One data set (default: all).")]
 
@@ -30,25 +32,37 @@ def status(
     if as_json:
         print_json(found)
         return
-    console = stdout()
+    console, width = stdout(), max(_NAME_WIDTH, *(len(row["name"]) for row in found))
     for row in found:
-        console.print(f"{row['name']:<12} {row['summary']}", soft_wrap=True)
+        console.print(f"{row['name']:<{width}} {row['summary']}", soft_wrap=True, markup=False)
         for line in row["missing"]:
-            console.print(f"{'':<12} {line}", soft_wrap=True)
+            console.print(f"{'':<{width}} {line}", soft_wrap=True, markup=False)
 
 
 @app.command()
 def fetch(dataset: Dataset = None, data_root: DataRoot = DATA_ROOT, plugin: Plugins = None) -> None:
-    """Download what is missing into the data root. Files that are there are left alone."""
+    """Download what is missing into the data root. Files that are there are left alone.
+
+    Of all data sets, those that have to be got by hand are told about and passed over.
+    """
     registry = Registry(plugin or ())
     for name in _names(dataset, registry):
-        bound = _bind(name, registry)
-        if all(file.found for file in _wanted(bound, data_root)):
-            typer.echo(f"{name}: everything is there")
-            continue
-        typer.echo(f"{name}: fetching into {data_root}")
-        bound.module.fetch(bound.atom.name, bound.options, data_root)
-        typer.echo(f"{name}: fetched")
+        try:
+            _fetch(name, data_root, registry)
+        except NotApplicable as by_hand:
+            if dataset:
+                raise
+            typer.echo(f"{name}: {by_hand}")
+
+
+def _fetch(name: str, root: Path, registry: Registry) -> None:
+    bound = _bind(name, registry)
+    if all(file.found for file in _wanted(bound, root)):
+        typer.echo(f"{name}: everything is there")
+        return
+    typer.echo(f"{name}: fetching into {root}")
+    bound.module.fetch(bound.atom.name, bound.options, root)
+    typer.echo(f"{name}: fetched")
 
 
 def state(name: str, root: Path, registry: Registry) -> dict[str, Any]:
@@ -64,9 +78,10 @@ def state(name: str, root: Path, registry: Registry) -> dict[str, Any]:
 def _summary(files: Sequence[Wanted], missing: Sequence[str], root: Path) -> str:
     if not files:
         return "ready (needs no files)"
+    kind = "folder" if all(file.name.endswith("/") for file in files) else "file"
     if missing:
-        return f"{len(missing)} of {counted(len(files), 'file')} missing under {root}"
-    return f"ready ({counted(len(files), 'file')} under {root})"
+        return f"{len(missing)} of {counted(len(files), kind)} missing under {root}"
+    return f"ready ({counted(len(files), kind)} under {root})"
 
 
 def _names(dataset: str | None, registry: Registry) -> list[str]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from tnbench.core.protocols import Augmentation, Pictures, Wanted
-from tnbench.core.settings import digest_of
-from tnbench.datasets._files import Original, check, download, look_for
-from tnbench.engine.normalisation import NORMALISATIONS
+from tnbench.core.protocols import Pictures, Wanted
+from tnbench.datasets import _cifar
+from tnbench.datasets._augmentation import CroppedAndFlipped as Options
+from tnbench.datasets._files import Original, look_for
 
 VERSION = 1
 
@@ -27,39 +26,25 @@ ORIGINALS = {
 """The files of the python version, in torchvision's layout; torchvision reads no others."""
 
 
-def load(name: str, options: Any, root: Path) -> Pictures:
+def load(name: str, options: Options, root: Path) -> Pictures:
     """All pictures, uint8 (N, 3, 32, 32). Trained on with crops of 4 pixels' padding and flips, as papers do."""
-    import torch
     from torchvision.datasets import CIFAR10
 
-    digest_ = digest(name, options, root)
-    train, test = (CIFAR10(root, train=part) for part in (True, False))
-    return Pictures(
-        train=torch.from_numpy(train.data).permute(0, 3, 1, 2).contiguous(),
-        train_labels=torch.tensor(train.targets),
-        test=torch.from_numpy(test.data).permute(0, 3, 1, 2).contiguous(),
-        test_labels=torch.tensor(test.targets),
-        classes=10,
-        digest=digest_,
-        normalisation=NORMALISATIONS["cifar10"],
-        augmentation=Augmentation(crop=4, flip=True),
-    )
+    return _cifar.load(name, options, root, CIFAR10, digest(name, options, root), classes=10)
 
 
-def digest(name: str, options: Any, root: Path) -> str:
+def digest(name: str, options: Options, root: Path) -> str:
     """The digest of the originals, once every file's MD5 has been found equal to its original's."""
-    check(name, root, wanted(name, options, root), ORIGINALS)
-    return digest_of({name: ORIGINALS})
+    return _cifar.digest(name, root, FOLDER, ORIGINALS)
 
 
-def wanted(name: str, options: Any, root: Path) -> Sequence[Wanted]:
+def wanted(name: str, options: Options, root: Path) -> Sequence[Wanted]:
     """The seven files of ``cifar-10-batches-py/``."""
     return look_for(root / FOLDER, list(ORIGINALS))
 
 
-def fetch(name: str, options: Any, root: Path) -> None:
+def fetch(name: str, options: Options, root: Path) -> None:
     """Download and unpack the archive with torchvision, then check every file."""
     from torchvision.datasets import CIFAR10
 
-    download(name, root, CIFAR10.url, lambda: CIFAR10(root, download=True))
-    check(name, root, wanted(name, options, root), ORIGINALS)
+    _cifar.fetch(name, root, CIFAR10, FOLDER, ORIGINALS)

@@ -3,40 +3,90 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import chain
 
 import torch
 from torch import Tensor
 
-from tnbench.core.protocols import Augmentation, Normalisation, Recipe
-from tnbench.engine.augment import augment
-from tnbench.engine.evaluate import normalise
+from tnbench.core.errors import NotApplicable
+from tnbench.core.protocols import Augmentation, Normalisation, Recipe, StoredPictures
+from tnbench.engine.read_ahead import ReadAhead
+from tnbench.engine.reading import Order, workers_for
 from tnbench.engine.splitmix import key, permutation
+from tnbench.engine.training_view import training_order, training_view
 
 _ORDER = 0
 
 
-@dataclass(frozen=True)
+@dataclass
 class Batches:
-    """Training pictures (N, C, H, W), uint8, and labels (N,) on the device, and how a batch is made of them."""
+    """Training pictures (N, C, H, W), uint8, and labels (N,) on the device, and how a batch is made of them.
 
-    pictures: Tensor
+    Pictures in memory are on the labels' device. Others are read ahead, in the order in which process `rank` of
+    `world` takes its shares of the epochs' batches. `wait_s` grows by the seconds that pictures are waited for.
+    """
+
+    pictures: Tensor | StoredPictures
     labels: Tensor
     normalisation: Normalisation
     augmentation: Augmentation
     dtype: torch.dtype
+    rank: int = 0
+    world: int = 1
+    wait_s: float = field(default=0.0, init=False)
+    _ahead: ReadAhead | None = field(default=None, init=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def batch(self, indices: Tensor, recipe: Recipe, epoch: int) -> tuple[Tensor, Tensor]:
-        """The augmented, normalised pictures at `indices`, and their labels."""
-        indices = indices.to(self.pictures.device)
-        augmented = augment(
-            self.pictures[indices], indices, seed=recipe.seed, epoch=epoch, augmentation=self.augmentation
+        """The augmented, normalised pictures at `indices`, and their labels.
+
+        Raises TnbenchError naming the first file that is no picture.
+        """
+        indices = indices.to(self.labels.device)
+        order = self._order(indices, recipe, epoch)
+        if isinstance(self.pictures, Tensor):
+            read = self.pictures[indices]
+        else:
+            start = time.perf_counter()
+            read = self._stored(self.pictures, order, recipe, epoch).to(indices.device, non_blocking=True)
+            self.wait_s += time.perf_counter() - start
+        seen = training_view(
+            read, order, self.augmentation, self.normalisation, self.dtype, seed=recipe.seed, epoch=epoch
         )
-        return normalise(augmented, self.normalisation, self.dtype), self.labels[indices]
+        return seen, self.labels[indices]
+
+    def _stored(self, pictures: StoredPictures, order: Order, recipe: Recipe, epoch: int) -> Tensor:
+        read = self._ahead.take(order) if self._ahead else None
+        if read is not None:
+            return read
+        orders, count = self._orders_from(order, recipe, epoch)
+        workers = workers_for(pictures, count, self.world)
+        self._ahead = ReadAhead(pictures, orders, workers=workers, pinned=self.labels.is_cuda)
+        return self._ahead.first()
+
+    def _orders_from(self, first: Order, recipe: Recipe, epoch: int) -> tuple[Iterator[Order], int]:
+        """What this process reads from `first` on to the end of the last epoch, and in how many batches.
+
+        That is `first` alone where it is not one of its shares.
+        """
+        shares = list(self._orders(recipe, epoch))
+        place = next((number for number, order in enumerate(shares) if order.same(first)), None)
+        if place is None:
+            return iter([first]), 1
+        later = chain.from_iterable(self._orders(recipe, number) for number in range(epoch + 1, recipe.epochs))
+        return chain(shares[place:], later), len(shares) * (recipe.epochs - epoch) - place
+
+    def _orders(self, recipe: Recipe, epoch: int) -> Iterator[Order]:
+        for batch in batches(len(self), recipe, epoch):
+            yield self._order(batch.tensor_split(self.world)[self.rank], recipe, epoch)
+
+    def _order(self, indices: Tensor, recipe: Recipe, epoch: int) -> Order:
+        return training_order(self.pictures, indices, self.augmentation, seed=recipe.seed, epoch=epoch)
 
 
 def batches(n: int, recipe: Recipe, epoch: int) -> Iterator[Tensor]:
@@ -46,5 +96,10 @@ def batches(n: int, recipe: Recipe, epoch: int) -> Iterator[Tensor]:
 
 
 def batches_per_epoch(n: int, recipe: Recipe) -> int:
-    """How many batches `n` pictures make."""
+    """How many batches `n` pictures make. Raises NotApplicable where there are none."""
+    if not n:
+        raise NotApplicable(
+            "the data set has no training pictures here, so nothing can be trained; take training none with a network "
+            "from tnbench baseline import"
+        )
     return math.ceil(n / recipe.batch_size)

@@ -1,7 +1,8 @@
-"""What a network sees of pictures, and how many of them it classifies right."""
+"""What a network sees of pictures, its scores for them, and how many of them it classifies right."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,7 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from tnbench.core.errors import Diverged, UsageError
-from tnbench.core.protocols import Normalisation
+from tnbench.core.protocols import Normalisation, StoredPictures
+from tnbench.engine.reading import Order, read, workers_for
+
+MOST_PICTURES, MOST_PIXELS = 500, 1 << 24
+"""Pictures of one batch in an evaluation, and their pixels times channels: 111 pictures of ImageNet's size."""
 
 
 def normalise(batch: Tensor, normalisation: Normalisation, dtype: torch.dtype) -> Tensor:
@@ -30,29 +35,49 @@ def normalise(batch: Tensor, normalisation: Normalisation, dtype: torch.dtype) -
     return batch.to(dtype).div_(255).sub_(mean).div_(std)
 
 
+def predict(
+    model: nn.Module,
+    pictures: Tensor | StoredPictures,
+    normalisation: Normalisation,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    batch_size: int | None = None,
+) -> Tensor:
+    """The scores of `model` for `pictures` (N, C, H, W), uint8: float32 (N, classes) on the CPU.
+
+    Every picture once, in its order, in batches of at most 500 that are smaller for large pictures unless their size
+    is given. `model` is on `device` in `dtype` already; it runs in eval mode and its modules' modes are put back.
+    Raises Diverged where a score is not finite, TnbenchError naming the first file that is no picture.
+    """
+    scores = []
+    batches = torch.arange(len(pictures)).split(batch_size or _fitting(pictures.shape[1:]))
+    workers, pinned = workers_for(pictures, len(batches)), device.type == "cuda"
+    with mode_of(model, training=False), torch.inference_mode():
+        for batch in read(pictures, map(Order, batches), workers=workers, pinned=pinned):
+            scores.append(model(normalise(batch.to(device), normalisation, dtype)).float())
+            if not scores[-1].isfinite().all():
+                raise Diverged("the network's scores are not finite; a lower rate may help")
+    return torch.cat(scores).cpu()
+
+
 def count_correct(
     model: nn.Module,
-    pictures: Tensor,
+    pictures: Tensor | StoredPictures,
     labels: Tensor,
     normalisation: Normalisation,
     *,
     device: torch.device,
     dtype: torch.dtype,
-    batch_size: int = 500,
+    batch_size: int | None = None,
 ) -> int:
-    """How many of `pictures` (N, C, H, W), uint8, get the highest score at their label (N,).
+    """How many of `pictures` get their highest score at their label (N,), int64; else as `predict`."""
+    scores = predict(model, pictures, normalisation, device=device, dtype=dtype, batch_size=batch_size)
+    return int((scores.argmax(1) == labels.cpu()).sum())
 
-    `model` is on `device` in `dtype` already; it runs in eval mode and its modules' modes are put back. Raises
-    Diverged where a score is not finite.
-    """
-    correct = torch.zeros((), dtype=torch.int64, device=device)
-    with mode_of(model, training=False), torch.inference_mode():
-        for batch, wanted in zip(pictures.split(batch_size), labels.split(batch_size), strict=True):
-            scores = model(normalise(batch.to(device), normalisation, dtype))
-            if not scores.isfinite().all():
-                raise Diverged("the network's scores are not finite; a lower rate may help")
-            correct += (scores.argmax(1) == wanted.to(device)).sum()
-    return int(correct.item())
+
+def _fitting(shape: tuple[int, ...]) -> int:
+    return max(1, min(MOST_PICTURES, MOST_PIXELS // math.prod(shape)))
 
 
 @contextmanager

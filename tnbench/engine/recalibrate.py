@@ -8,10 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from tnbench.core.protocols import Augmentation, Normalisation
-from tnbench.engine.augment import augment
-from tnbench.engine.evaluate import mode_of, normalise
+from tnbench.core.errors import NotApplicable
+from tnbench.core.protocols import Augmentation, Normalisation, StoredPictures
+from tnbench.engine.evaluate import mode_of
+from tnbench.engine.reading import read, workers_for
 from tnbench.engine.splitmix import key, permutation
+from tnbench.engine.training_view import training_order, training_view
 
 NO_AUGMENTATION = Augmentation()
 LIMIT = 10_000
@@ -22,7 +24,7 @@ _PICTURES = 4
 
 def recalibrate(
     model: nn.Module,
-    pictures: Tensor,
+    pictures: Tensor | StoredPictures,
     normalisation: Normalisation,
     *,
     device: torch.device,
@@ -41,13 +43,22 @@ def recalibrate(
     training, each batch is normalised by its own statistics on its way to the next layer; dropout and all else run as
     in eval mode. No gradient is computed; modes and momentum are put back. A network without such layers is left as it
     was, without a pass. `model` is on `device` in `dtype` already.
+
+    Raises NotApplicable where there are no pictures, TnbenchError naming the first file that is no picture.
     """
     layers = [
         module for module in model.modules() if isinstance(module, _BatchNorm) and module.running_mean is not None
     ]
     if not layers:
         return 0
+    if not len(pictures):
+        raise NotApplicable("BatchNorm is recalibrated on training pictures, of which the data set has none here")
     chosen = permutation(key(seed, 0, _PICTURES), len(pictures))[:limit]
+    orders = [
+        training_order(pictures, batch, augmentation, seed=seed, epoch=0)
+        for batch in chosen.tensor_split(math.ceil(len(chosen) / batch_size))
+    ]
+    workers = workers_for(pictures, len(orders))
     momenta = [layer.momentum for layer in layers]
     with mode_of(model, training=False), torch.no_grad():
         for layer in layers:
@@ -55,9 +66,8 @@ def recalibrate(
             layer.momentum = None
             layer.training = True
         try:
-            for batch in chosen.tensor_split(math.ceil(len(chosen) / batch_size)):
-                seen = augment(pictures[batch], batch, seed=seed, epoch=0, augmentation=augmentation)
-                model(normalise(seen.to(device), normalisation, dtype))
+            for order, batch in zip(orders, read(pictures, orders, workers=workers), strict=True):
+                model(training_view(batch.to(device), order, augmentation, normalisation, dtype, seed=seed, epoch=0))
         finally:
             for layer, momentum in zip(layers, momenta, strict=True):
                 layer.momentum = momentum

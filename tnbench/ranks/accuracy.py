@@ -11,7 +11,7 @@ from tnbench.core.protocols import Candidate, Choice, KeepDense, Probe, Ranks
 from tnbench.ranks._allocate import Ladder, Step, ladder
 from tnbench.ranks._scale import Multiples, read_number, wrong
 
-VERSION = 1
+VERSION = 2
 PATTERN = ("acc-dD", r"acc-d[-+.0-9].*")
 Options = Multiples
 

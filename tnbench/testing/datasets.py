@@ -17,14 +17,15 @@ import torch
 from torch import Tensor
 
 from tnbench.core.errors import UsageError
-from tnbench.core.protocols import Dataset, Pictures
+from tnbench.core.protocols import Dataset, Pictures, StoredPictures
 
 
 def check_dataset(plugin: Dataset, name: str, root: Path, *, options: Any = None) -> None:
     """Load the data set from `root`, where its files are; AssertionError says what the plug-in does not keep.
 
     Pictures are uint8 (N, C, H, W) with int64 labels (N,) in [0, classes); loading again gives the same ones; the
-    digest is `load`'s; the normalisation fits the channels; the data root is left as it was.
+    digest is `load`'s; the normalisation fits the channels; the data root is left as it was. Of pictures that are read
+    when they are needed the first and the last are looked at; there may be none to train on.
     """
     before = _listing(root)
     pictures = plugin.load(name, options, root)
@@ -81,22 +82,49 @@ print(plugin.digest(name, getattr(plugin, "Options", lambda: None)(), Path(root)
 """
 
 
-def check_half(half: str, pictures: Tensor, labels: Tensor, whole: Pictures) -> None:
+def check_half(half: str, stored: Tensor | StoredPictures, labels: Tensor, whole: Pictures) -> None:
     """The ``train`` or ``test`` half of a data set."""
+    assert labels.dtype == torch.int64, f"{half}: got labels of {labels.dtype}, wanted torch.int64"
+    assert tuple(labels.shape) == (len(stored),), f"{half}: got {tuple(labels.shape)} labels for {len(stored)} pictures"
+    if not isinstance(stored, Tensor):
+        check_stored(half, stored)
+    if not len(stored) and half == "train" and not isinstance(stored, Tensor):
+        return
+    pictures = looked_at(stored)
     assert pictures.dtype == torch.uint8, f"{half}: got pictures of {pictures.dtype}, wanted torch.uint8"
     assert pictures.ndim == 4, f"{half}: got pictures of shape {tuple(pictures.shape)}, wanted (N, C, H, W)"
     one = tuple(pictures.shape[1:])
     assert one == whole.in_shape, f"{half}: got pictures of {one}, wanted {whole.in_shape}"
-    assert labels.dtype == torch.int64, f"{half}: got labels of {labels.dtype}, wanted torch.int64"
-    assert labels.shape == pictures.shape[:1], f"{half}: got {tuple(labels.shape)} labels for {len(pictures)} pictures"
     least, most = int(labels.min()), int(labels.max())
     assert 0 <= least <= most < whole.classes, f"{half}: got labels from {least} to {most} for {whole.classes} classes"
+
+
+def check_stored(half: str, pictures: StoredPictures) -> None:
+    """Pictures that are read when they are needed: indexing, subsets and random parts agree about the shape."""
+    shape, some = tuple(pictures.shape), torch.arange(min(2, len(pictures)))
+    assert shape[:1] == (len(pictures),), f"{half}: got the shape {shape} for {len(pictures)} pictures"
+    subset = pictures.subset(some)
+    parts = pictures.read_parts(some, 0.5, seed=0, epoch=0)
+    for what, got in (("indexing", pictures[some]), ("subset", subset[torch.arange(len(some))]), ("parts", parts)):
+        assert got.dtype == torch.uint8, f"{half}: {what} gives {got.dtype}, wanted torch.uint8"
+        wanted = (len(some), *shape[1:])
+        assert tuple(got.shape) == wanted, f"{half}: {what} gives the shape {tuple(got.shape)}, wanted {wanted}"
+    again = pictures.read_parts(some.flip(0), 0.5, seed=0, epoch=0).flip(0)
+    assert torch.equal(parts, again), f"{half}: parts differ from call to call, wanted them drawn from seed and epoch"
+
+
+def looked_at(pictures: Tensor | StoredPictures) -> Tensor:
+    """All pictures in memory; of stored ones the first and the last."""
+    if isinstance(pictures, Tensor):
+        return pictures
+    return pictures[torch.tensor([0, len(pictures) - 1])] if len(pictures) else pictures[torch.arange(0)]
 
 
 def check_same(first: Pictures, again: Pictures) -> None:
     """What two calls of `load` gave."""
     for part in ("train", "train_labels", "test", "test_labels"):
-        same = torch.equal(getattr(first, part), getattr(again, part))
+        one, other = getattr(first, part), getattr(again, part)
+        same = len(one) == len(other) and torch.equal(looked_at(one), looked_at(other))
         assert same, f"load: got another {part} at the second call"
 
 

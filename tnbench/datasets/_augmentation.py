@@ -1,0 +1,36 @@
+"""Options of data sets whose pictures are augmented in training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from tnbench.core.errors import UsageError
+from tnbench.core.protocols import Augmentation
+
+
+@dataclass(frozen=True)
+class Augmented:
+    """Training crops of `crop` pixels' padding (`pad`: black or mirrored), flips, and squares of `cutout` pixels."""
+
+    crop: int = 0
+    flip: bool = False
+    pad: Literal["zeros", "reflect"] = "zeros"
+    cutout: int = 0
+
+    def __post_init__(self) -> None:
+        for option in ("crop", "cutout"):
+            if getattr(self, option) < 0:
+                raise UsageError(f"dataset: got {option}={getattr(self, option)}, wanted pixels from 0 on")
+
+    @property
+    def augmentation(self) -> Augmentation:
+        return Augmentation(crop=self.crop, flip=self.flip, pad=self.pad, cutout=self.cutout)
+
+
+@dataclass(frozen=True)
+class CroppedAndFlipped(Augmented):
+    """Unless options say otherwise crops of 4 pixels' padding and flips, as papers do on CIFAR."""
+
+    crop: int = 4
+    flip: bool = True

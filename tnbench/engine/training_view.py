@@ -1,0 +1,40 @@
+"""What training sees of its pictures: which are read and how, then augmented and normalised on their device."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from tnbench.core.protocols import Augmentation, Normalisation, StoredPictures
+from tnbench.engine.augment import augment, cut_out
+from tnbench.engine.evaluate import normalise
+from tnbench.engine.reading import Order, RandomParts
+
+
+def training_order(
+    pictures: Tensor | StoredPictures, indices: Tensor, augmentation: Augmentation, *, seed: int, epoch: int
+) -> Order:
+    """How the pictures at `indices` (n,) are read: random parts are taken of stored ones before they are resized."""
+    if isinstance(pictures, Tensor) or not augmentation.resized:
+        return Order(indices)
+    return Order(indices, RandomParts(augmentation.resized, seed, epoch))
+
+
+def training_view(
+    batch: Tensor,
+    order: Order,
+    augmentation: Augmentation,
+    normalisation: Normalisation,
+    dtype: torch.dtype,
+    *,
+    seed: int,
+    epoch: int,
+) -> Tensor:
+    """What was read for `order`, (n, C, H, W) in uint8, augmented and normalised, where it is."""
+    if order.parts:
+        augmentation = replace(augmentation, resized=0.0)
+    seen = augment(batch, order.indices, seed=seed, epoch=epoch, augmentation=augmentation)
+    normal = normalise(seen, normalisation, dtype)
+    return cut_out(normal, order.indices, augmentation.cutout, seed=seed, epoch=epoch)
