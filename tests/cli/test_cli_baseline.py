@@ -53,3 +53,26 @@ def test_model_and_data_set_must_be_named(tnb: Tnb, missing: str) -> None:
     at = arguments.index(missing)
     del arguments[at : at + 2]
     assert tnb(*arguments).exit_code == 2
+
+
+def test_weights_are_downloaded_instead_of_a_file(tnb: Tnb, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, Any] = {}
+
+    def import_baseline(file: Path, **given: Any) -> Baseline:
+        asked.update(given, file=file)
+        return Baseline("tv[resnet18]", "cifar10", None, "", "12fca82f" * 8, "imported", "data", METRICS)
+
+    monkeypatch.setattr("tnbench.stages.importing.import_baseline", import_baseline)
+    monkeypatch.setattr("tnbench.stages.importing.fetch_published", lambda *given: (Path(*given[:2]), "imagenet"))
+    weights = ("baseline", "import", "--model", "tv[resnet18]", "--dataset", "cifar10", "--weights", "DEFAULT")
+    assert tnb(*weights).exit_code == 0
+    assert (asked["file"], asked["normalisation"]) == (Path("tv[resnet18]/DEFAULT"), "imagenet")
+    tnb(*weights, "--normalisation", "half")
+    assert asked["normalisation"] == "half"
+
+
+@pytest.mark.parametrize("given", [("net.th", "--weights", "DEFAULT"), ()])
+def test_either_a_file_or_weights_are_wanted(tnb: Tnb, given: tuple[str, ...]) -> None:
+    refused = tnb("baseline", "import", *given, "--model", "tv[resnet18]", "--dataset", "cifar10")
+    assert refused.exit_code == 2
+    assert refused.stderr == "tnbench: baseline import: give a FILE or --weights NAME, one of them\n"

@@ -1,21 +1,38 @@
 """Every registered model keeps the contract, and the contract can be broken."""
 
+from collections.abc import Sequence
+
 import pytest
 import torch
 from torch import nn
 
 from tnbench.core.errors import NotApplicable
-from tnbench.core.grammar import Atom
+from tnbench.core.grammar import parse_part
+from tnbench.core.protocols import Shape
 from tnbench.core.registry import Registry
-from tnbench.testing.models import CLASSES, check_model
+from tnbench.testing.models import CLASSES, IN_SHAPES, check_model
 
 REGISTRY = Registry()
 
 
-@pytest.mark.parametrize("name", [listing.name for listing in REGISTRY.listings("model")])
+NAMED = {"tv[NAME]": "tv[squeezenet1_1]", "timm[NAME]": "timm[test_resnet]"}
+"""One network of each package that has many."""
+
+SMALL: Sequence[Shape] = ((3, 8, 8),)
+IN_SHAPES_OF: dict[str, Sequence[Shape]] = {
+    **dict.fromkeys(("mobilenetv2", "resnet9", "resnet18", "resnet44", "resnet56", "resnet110"), SMALL),
+    "tv[squeezenet1_1]": ((3, 33, 64),),
+}
+"""Where the usual pictures do not fit, or take long."""
+
+
+@pytest.mark.parametrize("name", [NAMED.get(listing.name, listing.name) for listing in REGISTRY.listings("model")])
 def test_keeps_the_contract(name):
-    bound = REGISTRY.bind("model", Atom(name))
-    check_model(bound.module, name, options=bound.options)
+    if name.startswith("timm["):
+        pytest.importorskip("timm", reason="timm is not installed: pip install 'tnbench[timm]'")
+    bound = REGISTRY.bind("model", parse_part("model", name)[0])
+    in_shapes = IN_SHAPES_OF.get(name, IN_SHAPES)
+    check_model(bound.module, bound.atom.name, options=bound.options, in_shapes=in_shapes)
 
 
 class Sound:

@@ -1,71 +1,17 @@
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
 from tnbench.core.errors import UsageError
 from tnbench.core.registry import Registry
-from tnbench.stages.importing import check_finite, check_keys, import_baseline, read_state
+from tnbench.models import tv
+from tnbench.stages.importing import check_finite, check_keys, fetch_published, import_baseline
+from tnbench.store.checkpoints import load_state
 from tnbench.store.records import Store
-
-
-@pytest.fixture
-def state() -> dict[str, torch.Tensor]:
-    return {"a.weight": torch.ones(2, 3), "a.bias": torch.zeros(2)}
-
-
-@pytest.mark.parametrize("wrapper", [None, "state_dict", "model_state_dict"])
-@pytest.mark.parametrize("prefix", ["", "module."])
-def test_published_forms_of_a_checkpoint_are_read(
-    tmp_path: Path, state: dict[str, torch.Tensor], wrapper: str | None, prefix: str
-) -> None:
-    named = {f"{prefix}{name}": value for name, value in state.items()}
-    torch.save({wrapper: named, "epoch": 3} if wrapper else named, tmp_path / "c.th")
-    read = read_state(tmp_path / "c.th")
-    assert read.keys() == state.keys()
-    assert all(torch.equal(read[name], state[name]) for name in state)
-
-
-def test_safetensors_are_read(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
-    save_file(state, tmp_path / "c.safetensors")
-    assert read_state(tmp_path / "c.safetensors").keys() == state.keys()
-
-
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        (None, r"no file .*c\.th; give the path of a"),
-        (b"not a checkpoint", r"c\.th cannot be read as weights"),
-        (b"", r"c\.th cannot be read as weights"),
-        (b"hi", r"c\.th cannot be read as weights \(KeyError\); wanted a state dict, saved by"),
-        ([1, 2], r"got list, wanted a mapping of names to tensors"),
-        ({"epoch": 3}, r"got a mapping with the keys \['epoch'\], wanted"),
-    ],
-)
-def test_files_that_are_no_checkpoints_are_refused(tmp_path: Path, content: object, said: str) -> None:
-    file = tmp_path / "c.th"
-    if isinstance(content, bytes):
-        file.write_bytes(content)
-    elif content is not None:
-        torch.save(content, file)
-    with pytest.raises(UsageError, match=said):
-        read_state(file)
-
-
-def test_code_in_a_checkpoint_is_not_run(tmp_path: Path) -> None:
-    class Evil:
-        def __reduce__(self) -> tuple[object, ...]:
-            return (os.mkdir, (str(tmp_path / "evil"),))
-
-    torch.save({"state_dict": Evil()}, tmp_path / "c.th")
-    with pytest.raises(UsageError, match="cannot be read as weights"):
-        read_state(tmp_path / "c.th")
-    assert not (tmp_path / "evil").exists()
 
 
 def test_the_first_mismatching_keys_are_named() -> None:
@@ -115,6 +61,54 @@ def test_made_up_labels_take_no_checkpoint(tmp_path: Path) -> None:
             registry=Registry(),
         )
     assert not (tmp_path / "results").exists()
+
+
+PLUGIN = '''"""One linear layer, whose published files call it fc."""
+from torch import nn
+
+KIND = "model"
+VERSION = 1
+
+
+def build(name, options, in_shape, classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, classes))
+
+
+def keep_dense(model):
+    return ()
+
+
+def from_published(state):
+    return {key.replace("fc", "1"): value for key, value in state.items() if not key.startswith("aux")}
+'''
+
+
+def test_a_model_may_read_published_files_in_names_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "flat.py").write_text(PLUGIN)
+    torch.save({"fc.weight": torch.zeros(10, 64), "fc.bias": torch.zeros(10), "aux": torch.ones(1)}, tmp_path / "c.pt")
+    baseline = import_baseline(
+        tmp_path / "c.pt",
+        model="flat",
+        dataset="digits",
+        normalisation=None,
+        data_root=tmp_path,
+        results=tmp_path / "results",
+        registry=Registry([tmp_path / "flat.py"]),
+    )
+    assert load_state(tmp_path / "results", baseline.digest).keys() == {"1.weight", "1.bias"}
+
+
+def test_weights_are_fetched_by_the_models_own_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fetched(options: tv.Options, weights: str) -> tuple[Path, str]:
+        return Path(f"{options.bare[0]}-{weights}.pth"), "half"
+
+    monkeypatch.setattr(tv, "fetch_weights", fetched)
+    assert fetch_published("tv[resnet18]", "DEFAULT", Registry()) == (Path("resnet18-DEFAULT.pth"), "half")
+
+
+def test_a_model_without_published_weights_says_so() -> None:
+    with pytest.raises(UsageError, match=r"--weights: cnn8 has none to download; give a FILE, or take .* tv\[NAME\]"):
+        fetch_published("cnn8", "DEFAULT", Registry())
 
 
 @pytest.mark.slow

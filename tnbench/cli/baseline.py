@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from tnbench.cli.options import DATA_ROOT, RESULTS, DataRoot, Plugins, Results
+from tnbench.core.errors import UsageError
 from tnbench.core.registry import Registry
 
 app = typer.Typer(no_args_is_help=True, help="Take published checkpoints as baselines.")
@@ -20,12 +21,21 @@ def baselines() -> None:
 
 @app.command("import")
 def import_(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A .safetensors, .pt, .pth or .th file of weights.")],
     model: Annotated[str, typer.Option(metavar="NAME", help="The model that the weights are of.")],
     dataset: Annotated[str, typer.Option(metavar="NAME", help="The data set that it was trained on.")],
+    file: Annotated[
+        Path | None, typer.Argument(metavar="FILE", help="A .safetensors, .pt, .pth or .th file of weights.")
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Instead of a file: torchvision's own to download, such as IMAGENET1K_V1."),
+    ] = None,
     normalisation: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="What its pictures were normalised by (default: the data set's own)."),
+        typer.Option(
+            metavar="NAME",
+            help="What its pictures were normalised by (default: the data set's own, or that of --weights).",
+        ),
     ] = None,
     device: Annotated[str, typer.Option(metavar="auto|cpu|cuda|cuda:N", help="Where it is evaluated.")] = "cpu",
     data_root: DataRoot = DATA_ROOT,
@@ -35,9 +45,14 @@ def import_(
     """Evaluate a checkpoint on the test pictures and store it; it then serves every seed of its model and data set."""
     from tnbench.sweep.device import resolve_device
 
+    if (file is None) == (weights is None):
+        raise UsageError("baseline import: give a FILE or --weights NAME, one of them")
     device, registry = resolve_device(device), Registry(plugin or ())
-    from tnbench.stages.importing import import_baseline  # after what can be refused without torch
+    from tnbench.stages.importing import fetch_published, import_baseline  # after what can be refused without torch
 
+    if file is None:
+        file, own = fetch_published(model, weights or "", registry)
+        normalisation = normalisation or own
     baseline = import_baseline(
         file,
         model=model,

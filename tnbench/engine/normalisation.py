@@ -14,6 +14,9 @@ NORMALISATIONS = {
     "digits": Normalisation((0.3053,), (0.3763,)),
     "mnist": Normalisation((0.1307,), (0.3081,)),
     "cifar10": Normalisation((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
+    "cifar100": Normalisation((0.507, 0.487, 0.441), (0.267, 0.256, 0.276)),
+    "fashion_mnist": Normalisation((0.2860,), (0.3530,)),
+    "svhn": Normalisation((0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970)),
     "imagenet": Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
 }
 """Mean and standard deviation of pixels scaled to [0, 1]: one per channel, or a single one for every channel.

@@ -8,9 +8,9 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tnbench.core.errors import NotApplicable
 from tnbench.core.protocols import Shape
 from tnbench.engine.candidates import first_and_last
+from tnbench.models._sides import check_square
 from tnbench.models._width import scaled
 
 VERSION = 1
@@ -51,11 +51,8 @@ def build(name: str, options: Any, in_shape: Shape, classes: int) -> nn.Module:
 
 def narrower(name: str, options: Any, in_shape: Shape, classes: int, width: float) -> nn.Module:
     """The same network with `width` times the channels between pictures and scores."""
-    channels, *sides = in_shape
-    if sides != [SIDE, SIDE]:
-        got = "x".join(map(str, sides))
-        raise NotApplicable(f"{name} takes pictures of {SIDE}x{SIDE} pixels, got {got}; mnist has them")
-    return LeNet5(channels, classes, width)
+    check_square(name, in_shape, (SIDE,), "mnist has them")
+    return LeNet5(in_shape[0], classes, width)
 
 
 def keep_dense(model: nn.Module) -> Sequence[str]:

@@ -8,10 +8,10 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tnbench.core.errors import NotApplicable
 from tnbench.core.protocols import Shape
 from tnbench.engine.candidates import first_and_last
 from tnbench.models._kaiming import initialise
+from tnbench.models._sides import check_least
 from tnbench.models._width import scaled
 
 VERSION = 1
@@ -22,6 +22,7 @@ NAMES = {
     "resnet32": "residual network of 32 layers for CIFAR (He et al. 2015), 464,154 parameters",
     "resnet44": "residual network of 44 layers for CIFAR (He et al. 2015), 658,586 parameters",
     "resnet56": "residual network of 56 layers for CIFAR (He et al. 2015), 853,018 parameters",
+    "resnet110": "residual network of 110 layers for CIFAR (He et al. 2015), 1,727,962 parameters",
 }
 
 LEAST_SIDE = 8
@@ -85,11 +86,8 @@ def build(name: str, options: Any, in_shape: Shape, classes: int) -> nn.Module:
 
 def narrower(name: str, options: Any, in_shape: Shape, classes: int, width: float) -> nn.Module:
     """The same network with `width` times the channels, shortcuts included."""
-    channels, *sides = in_shape
-    if min(sides) < LEAST_SIDE:
-        got = "x".join(map(str, sides))
-        raise NotApplicable(f"{name} halves pictures twice and takes sides of at least {LEAST_SIDE} pixels, got {got}")
-    return ResNet((int(name.removeprefix("resnet")) - 2) // 6, channels, classes, width)
+    check_least(name, in_shape, LEAST_SIDE, "halves pictures twice")
+    return ResNet((int(name.removeprefix("resnet")) - 2) // 6, in_shape[0], classes, width)
 
 
 def keep_dense(model: nn.Module) -> Sequence[str]:

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from tnbench.core.baseline import Baseline
 from tnbench.core.case import Case
 from tnbench.core.errors import UsageError
+from tnbench.core.grammar import parse_part
 from tnbench.core.job import Job
 from tnbench.core.registry import Registry
 from tnbench.core.settings import Limits, Settings
@@ -21,11 +19,10 @@ from tnbench.engine.normalisation import named_normalisation
 from tnbench.measure.environment import provenance
 from tnbench.stages.baseline import accuracy
 from tnbench.stages.prepare import Prepared, numerics, prepare
+from tnbench.stages.state_file import read_state
 from tnbench.stages.tools import count_test_correct
 from tnbench.store.checkpoints import save_state
 from tnbench.store.records import Store
-
-_WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
 
 
 def import_baseline(
@@ -58,26 +55,17 @@ def import_baseline(
     return baseline
 
 
-def read_state(file: Path) -> dict[str, Tensor]:
-    """The state dict in a safetensors or PyTorch file, without the ``module.`` that DataParallel puts before names.
+def fetch_published(model: str, weights: str, registry: Registry) -> tuple[Path, str]:
+    """Download what a model's own project publishes: the file, and the name of the normalisation it wants.
 
-    PyTorch files are read with ``weights_only=True``. Raises UsageError saying what the file is instead.
+    `weights` is a name there, such as ``IMAGENET1K_V1``. Raises UsageError where the model has none to fetch, and
+    TnbenchError with the file to fetch by hand where there is no network.
     """
-    if not file.is_file():
-        raise UsageError(f"checkpoint: no file {file}; give the path of a .safetensors, .pt, .pth or .th file")
-    try:
-        loaded = load_file(file) if file.suffix == ".safetensors" else torch.load(file, "cpu", weights_only=True)
-    except Exception as error:  # what a file that is no checkpoint makes the readers raise has no common type
-        raise UsageError(
-            f"checkpoint {file} cannot be read as weights ({type(error).__name__}); wanted a state dict, saved by "
-            f"torch.save(model.state_dict(), FILE) or as safetensors"
-        ) from None
-    for wrapper in _WRAPPERS:
-        if isinstance(loaded, Mapping) and isinstance(loaded.get(wrapper), Mapping):
-            loaded = loaded[wrapper]
-    if not isinstance(loaded, Mapping) or not all(isinstance(value, Tensor) for value in loaded.values()):
-        raise UsageError(f"checkpoint {file}: got {_kind(loaded)}, wanted a mapping of names to tensors")
-    return {str(name).removeprefix("module."): value for name, value in loaded.items()}
+    bound = registry.bind("model", parse_part("model", model)[0])
+    if not hasattr(bound.module, "fetch_weights"):
+        raise UsageError(f"--weights: {model} has none to download; give a FILE, or take a model of tv[NAME]")
+    file, normalisation = bound.module.fetch_weights(bound.options, weights)
+    return file, normalisation
 
 
 def check_finite(state: Mapping[str, Tensor], file: Path) -> None:
@@ -108,6 +96,7 @@ def check_keys(wanted: Mapping[str, Tensor], got: Mapping[str, Tensor], file: Pa
 def _evaluated(prepared: Prepared, state: dict[str, Tensor], file: Path) -> Baseline:
     job, case = prepared.job, prepared.job.case
     network = prepared.build()
+    state = _adapted(prepared, state)
     check_keys(network.state_dict(), state, file, case.model)
     check_finite(state, file)
     network.load_state_dict({**network.state_dict(), **state})
@@ -129,5 +118,8 @@ def _evaluated(prepared: Prepared, state: dict[str, Tensor], file: Path) -> Base
     )
 
 
-def _kind(loaded: Any) -> str:
-    return f"a mapping with the keys {list(loaded)[:3]}" if isinstance(loaded, Mapping) else type(loaded).__name__
+def _adapted(prepared: Prepared, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The state dict in the names of the network, where the model's file has a function for that."""
+    module = prepared.plugins["model"].module
+    adapted: dict[str, Tensor] = module.from_published(state) if hasattr(module, "from_published") else state
+    return adapted

@@ -12,7 +12,13 @@ if TYPE_CHECKING:
 
 
 class Model(Protocol):
-    """A CNN architecture."""
+    """A CNN architecture.
+
+    A file may also have ``narrower(name, options, in_shape, classes, width)``, the network with `width` times the inner
+    channels; ``from_published(state)``, a published state dict in the names of the network; and
+    ``fetch_weights(options, weights)``, which downloads what its authors publish as `weights`, and gives the file and
+    the name of its normalisation.
+    """
 
     VERSION: int
 
