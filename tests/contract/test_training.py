@@ -28,7 +28,7 @@ class Sound:
 
     def run(self, tools, options):
         model = tools.compress(tools.baseline())
-        tools.fit(model, epochs=1, lr=0.1)
+        tools.fit(model, epochs=tools.settings.epochs, lr=0.1)
         return model
 
 
@@ -52,11 +52,16 @@ class ReturnsACopy(Sound):
         return copy.deepcopy(super().run(tools, options))
 
 
-class TrainsWhatItWasGiven(Sound):
+class HasEpochsOfItsOwn(Sound):
     def run(self, tools, options):
-        model = tools.baseline()
+        model = super().run(tools, options)
         tools.fit(model, epochs=1, lr=0.1)
-        return tools.compress(model)
+        return model
+
+
+class ExpandsWhatNobodyCompressed(Sound):
+    def run(self, tools, options):
+        return tools.compress(tools.expand(tools.baseline()))
 
 
 class TrainsAtRandom(Sound):
@@ -102,7 +107,8 @@ def test_a_sound_plugin_passes():
         (NeedsNoneButSaysSo, "needs_baseline: got True, and run did not ask for one"),
         (LeavesItDense, "got a network that is not from compress"),
         (ReturnsACopy, "got a network that is not from compress"),
-        (TrainsWhatItWasGiven, "changed a network that it compressed"),
+        (HasEpochsOfItsOwn, "got 13 epochs where the settings' are twice those that gave 7, wanted 14"),
+        (ExpandsWhatNobodyCompressed, "got a network that compress did not give"),
         (TrainsAtRandom, "got another network when run again"),
         (TrainsEverLonger, "when run again"),
         (TrainsBackwards, "fit: got -1 epochs"),

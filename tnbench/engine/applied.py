@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -32,8 +33,16 @@ class Functions:
     def __getattr__(self, name: str) -> Callable[..., Any]:
         return with_options(getattr(self.module, name), self.options)
 
+    def __reduce__(self) -> tuple[Callable[..., Functions], tuple[str, Any]]:
+        """A guide takes them along to other processes, where the method's module is imported by its name."""
+        return _imported, (self.module.__name__, self.options)
+
     def has(self, name: str) -> bool:
         return hasattr(self.module, name)
+
+
+def _imported(module: str, options: Any) -> Functions:
+    return Functions(importlib.import_module(module), options)
 
 
 def with_options(function: Callable[..., Any], options: Any) -> Callable[..., Any]:

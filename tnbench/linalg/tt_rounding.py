@@ -23,18 +23,18 @@ def tt_round(
     >>> [tuple(core.shape) for core in tt_round(ones, tolerance=1e-12)]
     [(1, 3, 1), (1, 4, 1)]
     """
-    rest = list(_right_orthonormal(cores))
+    rest = list(right_orthonormal(cores))
     allowed = tolerance * float(rest[0].norm()) / math.sqrt(max(1, len(cores) - 1))
     for bond in range(len(rest) - 1):
         before, size, after = rest[bond].shape
         left, values, right = torch.linalg.svd(rest[bond].reshape(before * size, after), full_matrices=False)
-        rank = min(_least_rank(values, allowed), ranks[bond] if ranks is not None else len(values))
+        rank = min(least_rank(values, allowed), ranks[bond] if ranks is not None else len(values))
         rest[bond] = left[:, :rank].reshape(before, size, rank)
         rest[bond + 1] = torch.tensordot(values[:rank, None] * right[:rank], rest[bond + 1], dims=1)
     return tuple(rest)
 
 
-def _right_orthonormal(cores: Sequence[Tensor]) -> Sequence[Tensor]:
+def right_orthonormal(cores: Sequence[Tensor]) -> Sequence[Tensor]:
     """The same train whose cores but the first have orthonormal rows (r, n · r')."""
     done = list(cores)
     for bond in range(len(done) - 1, 0, -1):
@@ -45,7 +45,7 @@ def _right_orthonormal(cores: Sequence[Tensor]) -> Sequence[Tensor]:
     return done
 
 
-def _least_rank(values: Tensor, allowed: float) -> int:
+def least_rank(values: Tensor, allowed: float) -> int:
     """The least rank, 1 or more, at which the norm of the singular values left out is at most `allowed`."""
     tails = values.square().flip(0).cumsum(0).flip(0).sqrt()
     return max(1, int((tails > allowed).sum()))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from tnbench.core.protocols import TrainingTools
+from tnbench.training._epochs import Epochs, from_scratch
 
 if TYPE_CHECKING:
     from torch import nn
-
-    from tnbench.core.settings import Settings
 
 VERSION = 1
 
@@ -19,7 +18,7 @@ VERSION = 1
 class Options:
     """`epochs`: the settings' own, or in total as many as a baseline and its fine-tuning have together."""
 
-    epochs: Literal["own", "total"] = "own"
+    epochs: Epochs = "own"
 
 
 def needs_baseline(options: Options) -> bool:
@@ -36,9 +35,5 @@ def run(tools: TrainingTools, options: Options) -> nn.Module:
     """
     model = tools.compress(tools.fresh(), rescale=True)
     tools.evaluate_before(model)
-    tools.fit(model, epochs=_epochs(tools.settings, options), lr=tools.settings.baseline_lr)
+    tools.fit(model, epochs=from_scratch(tools.settings, options.epochs), lr=tools.settings.baseline_lr)
     return model
-
-
-def _epochs(settings: Settings, options: Options) -> int:
-    return settings.epochs + (settings.baseline_epochs if options.epochs == "total" else 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -10,12 +10,16 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from tnbench.core.protocols.parallel import Crew
+    from tnbench.core.protocols.weights import Ranks
     from tnbench.core.settings import Settings
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one fit is run. `lr` is the peak of a one-cycle schedule of SGD with Nesterov momentum."""
+    """How one fit is run: the settings of those names, with the epochs and the highest rate of this fit.
+
+    By default it is SGD with Nesterov momentum and a one-cycle rate.
+    """
 
     epochs: int
     lr: float
@@ -23,13 +27,24 @@ class Recipe:
     momentum: float
     weight_decay: float
     seed: int
+    schedule: str = "one_cycle"
+    optimiser: str = "sgd"
+    label_smoothing: float = 0.0
+    ema: float = 0.0
+    decay_on: str = "factors"
+    clip: float = 0.0
+    amp: bool = False
+    channels_last: bool = False
+    compile: bool = False
 
 
 @dataclass(frozen=True)
 class Fit:
     """What a fit gave. `step_s` has one list per rank; `loss` one mean per epoch; the model is trained in place.
 
-    `told` is what the guide had to say on rank 0.
+    `told` is what the guide had to say on rank 0. `curve` is the top-1 (%) on the test pictures after each epoch, empty
+    unless the settings ask for it; nothing is chosen by it. `wait_s` is the seconds waited for pictures in each epoch,
+    those of the rank that waited longest.
     """
 
     loss: list[float]
@@ -40,6 +55,8 @@ class Fit:
     threads: int
     notes: list[str] = field(default_factory=list)
     told: dict[str, Any] = field(default_factory=dict)
+    curve: list[float] = field(default_factory=list)
+    wait_s: list[float] = field(default_factory=list)
 
 
 class Guide:
@@ -84,8 +101,30 @@ class Guide:
         """Take up what `state` gave, after `begin`."""
 
     def told(self) -> dict[str, Any]:
-        """What the record is to keep, as JSON types: paths of ranks or distances, epoch by epoch."""
+        """What the record is to keep: name -> a list of JSON values, one for each epoch."""
         return {}
+
+
+class Part(Protocol):
+    """What is factorised at a time in a compressed network: a layer, or a group of layers. It may be pickled.
+
+    `method` is the name of the method that serves it, `dense` the number of its weights in the dense network, and
+    `groups` those of a convolution, which are factorised one by one.
+    """
+
+    name: str
+    method: str
+    layers: tuple[str, ...]
+    ranks: Ranks
+    largest: Ranks
+    dense: int
+    groups: int
+
+    def count(self, ranks: Ranks) -> int:
+        """Number of weights at `ranks`, bias apart."""
+
+    def project(self, weights: Sequence[Tensor]) -> list[Tensor]:
+        """The weights nearest to `weights`, one per layer, that the method finds at the part's ranks."""
 
 
 class TrainingTools(Protocol):
@@ -99,8 +138,32 @@ class TrainingTools(Protocol):
     def fresh(self) -> nn.Module:
         """The dense network as it was drawn at random from the case's seed."""
 
-    def compress(self, model: nn.Module, *, rescale: bool = False) -> nn.Module:
-        """A compressed copy. `rescale` gives each layer's reconstruction the norm of its weight."""
+    def compress(
+        self, model: nn.Module, *, rescale: bool = False, ranks: Mapping[str, Ranks] | None = None
+    ) -> nn.Module:
+        """A compressed copy. `rescale` gives each layer's reconstruction the norm of its weight.
+
+        `ranks`, by the name of the part, take the place of those that the case's policy would choose; parts without
+        any stay dense.
+        """
+
+    def parts(self, model: nn.Module) -> Sequence[Part]:
+        """What was factorised in `model`, which `compress` gave, with the ranks that were chosen.
+
+        Raises NotApplicable for a method that makes a whole new network.
+        """
+
+    def factors(self, model: nn.Module) -> Mapping[str, tuple[str, ...]]:
+        """Layer -> names of the parameters of `model` that are its factors; empty for one that compress did not give.
+
+        Raises NotApplicable where a method's factors are shared by layers.
+        """
+
+    def expand(self, model: nn.Module) -> nn.Module:
+        """The dense network that computes what `model` does now, which `compress` gave and training may have moved.
+
+        Raises NotApplicable where a method's factors are shared by layers.
+        """
 
     def evaluate_before(self, model: nn.Module) -> None:
         """Evaluate `model` as the accuracy before training."""
@@ -116,7 +179,12 @@ class TrainingTools(Protocol):
 
 
 class Training(Protocol):
-    """What is done to the weights besides decomposing."""
+    """What is done to the weights besides decomposing.
+
+    In a mixture (``admm+distill``) the first training runs, and the others take part in each of its fits. A module that
+    can do so has a further function, `guide(tools, model, options) -> Guide`, which is called before each fit of
+    `model`.
+    """
 
     VERSION: int
 
