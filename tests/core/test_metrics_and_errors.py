@@ -6,7 +6,7 @@ from tnbench.core import errors, metrics
 from tnbench.core.errors import TnbenchError, nearest, unknown
 from tnbench.core.metrics import METRICS
 
-UNIT_OF_SUFFIX = {"_s": "s", "_ms": "ms", "_bytes": "byte"}
+UNIT_OF_SUFFIX = {"_s": "s", "_ms": "ms", "_bytes": "byte", "_per_s": "1/s", "_j": "J"}
 
 
 @pytest.mark.parametrize("metric", METRICS.values(), ids=list(METRICS))
@@ -21,17 +21,17 @@ def test_every_metric_says_what_it_is(metric):
 
 @pytest.mark.parametrize("metric", METRICS.values(), ids=list(METRICS))
 def test_a_unit_in_a_name_is_the_unit(metric):
-    suffix = re.search(r"_(s|ms|bytes)$", metric.name)
+    suffix = re.search(r"_(per_s|s|ms|bytes|j)$", metric.name)
     if suffix:
         assert metric.unit == UNIT_OF_SUFFIX[suffix[0]]
     else:
-        assert metric.unit not in UNIT_OF_SUFFIX.values()
+        assert metric.unit not in UNIT_OF_SUFFIX.values() or metric.name == "throughput"
 
 
 @pytest.mark.parametrize("metric", METRICS.values(), ids=list(METRICS))
 def test_what_is_timed_varies_from_launch_to_launch(metric):
     assert metric.varies in ("launch", "seed", "never")
-    timed = metric.unit in ("s", "ms", "1/s") or metric.name.endswith("_peak_bytes")
+    timed = metric.unit in ("s", "ms", "1/s", "J") or metric.name.endswith(("_peak_bytes", "_share"))
     assert timed == (metric.varies == "launch") or metric.derived
 
 

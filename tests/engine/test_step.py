@@ -13,7 +13,8 @@ from tnbench.core.protocols import Augmentation, Normalisation, Recipe
 from tnbench.distributed.crew import alone
 from tnbench.engine.batches import Batches, batches, batches_per_epoch
 from tnbench.engine.loop import fit
-from tnbench.engine.step import Step, optimiser_for
+from tnbench.engine.optimiser import optimiser_for
+from tnbench.engine.step import Step
 
 RECIPE = Recipe(epochs=1, lr=0.05, batch_size=8, momentum=0.9, weight_decay=5e-4, seed=0)
 HALF = Normalisation((0.5,), (0.5,))

@@ -19,7 +19,14 @@ class NotApplicable(TnbenchError):
 
 
 class Diverged(TnbenchError):
-    """Training left the finite numbers; its text becomes the reason of a `diverged` record."""
+    """Training left the finite numbers, or exploded; its text becomes the reason of a `diverged` record.
+
+    `loss` is the path up to there, one mean per epoch, as far as it is finite.
+    """
+
+    def __init__(self, text: str, loss: Iterable[float] = ()) -> None:
+        super().__init__(text)
+        self.loss = list(loss)
 
 
 class RankDied(TnbenchError):

@@ -15,7 +15,8 @@ class Job:
     """One case to run, or the baseline of `case` to train.
 
     `baseline` is the dense network to start from, where the training needs one and it is there already.
-    `results` is the folder of records and checkpoints.
+    `results` is the folder of records and checkpoints. `resumes` says whether trainings go on from where an earlier
+    run of the same case was killed.
     """
 
     case: Case
@@ -27,3 +28,4 @@ class Job:
     plugin_files: tuple[Path, ...] = ()
     baseline: Baseline | None = None
     attempt: int = 1
+    resumes: bool = True

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tnbench.core.errors import TnbenchError, UsageError, unknown
+from tnbench.core.settings import completed
 
 SCHEMA = 1
 
@@ -57,4 +58,7 @@ class Record:
                 f"a newer tnbench wrote it, so update tnbench to read it"
             )
         known = {f.name for f in dataclasses.fields(cls)}
-        return cls(**{name: value for name, value in data.items() if name in known})
+        values = {name: value for name, value in data.items() if name in known}
+        if values.get("settings"):
+            values["settings"] = completed(values["settings"])
+        return cls(**values)

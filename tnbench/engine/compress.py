@@ -99,7 +99,10 @@ def swap_layers(model: nn.Module, methods: Sequence[Bound], policy: Bound, condi
     assigned, notes = assign(layers, methods, conditions.keep, conditions.skip, conditions.only)
     targets = _targets(layers, assigned, methods)
     aware = {name for name, method in assigned.items() if needs_stats(method)}
-    ranks = _choose_ranks(model, targets, policy, conditions, aware, notes)
+    if conditions.ranks is None:
+        ranks = _choose_ranks(model, targets, policy, conditions, aware, notes)
+    else:
+        ranks = _given_ranks(targets, conditions.ranks, notes)
     if not ranks and methods[0].atom.name != "dense":
         why = "; ".join(f"{name!r}: {note}" for name, note in notes.items()) or "the network has none"
         raise NotApplicable(f"{_joined(methods)} at {policy.atom} compresses no layer ({why})")
@@ -168,6 +171,13 @@ def _targets(
             targets |= {name: OnLayer(functions, name, layer) for name, layer in own.items()}
     order = list(layers)
     return dict(sorted(targets.items(), key=lambda item: order.index(next(iter(item[1].layers)))))
+
+
+def _given_ranks(targets: Mapping[str, Applied], given: Mapping[str, Ranks], notes: dict[str, str]) -> dict[str, Ranks]:
+    """As `_choose_ranks`, of ranks that were chosen before."""
+    for name in targets.keys() - given.keys():
+        notes.update(dict.fromkeys(targets[name].layers, "it stayed dense when the ranks were chosen"))
+    return {name: target.useful(given[name]) for name, target in targets.items() if name in given}
 
 
 def _choose_ranks(

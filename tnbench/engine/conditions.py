@@ -23,6 +23,8 @@ class Conditions:
     What is None cannot be had, and a method or rank policy that asks for it does not apply: `in_shape` (C, H, W) of a
     picture; `calibration` pictures; `validate`, the top-1 in percent of a network on validation pictures; `rebuild`, a
     fresh network with all inner widths times a number; `table`, the rank table of a name.
+
+    `ranks`, by the name of what is factorised at a time, take the place of the policy's; what has none stays dense.
     """
 
     keep: Sequence[str] = ()
@@ -36,3 +38,4 @@ class Conditions:
     validate: Callable[[nn.Module], float] | None = None
     rebuild: Callable[[float], nn.Module] | None = None
     table: Callable[[str], Mapping[str, Ranks]] | None = None
+    ranks: Mapping[str, Ranks] | None = None

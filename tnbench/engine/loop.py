@@ -1,24 +1,30 @@
-"""The training loop that every training shares, as each rank of a case runs it: one-cycle SGD, batch by batch."""
+"""The training loop that every training shares, as each rank of a case runs it, batch by batch."""
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed
 from torch import Tensor, nn
 
-from tnbench.core.errors import Diverged, NotApplicable
-from tnbench.core.protocols import Augmentation, Crew, Guide, Normalisation, Recipe
+from tnbench.core.errors import NotApplicable
+from tnbench.core.protocols import Augmentation, Crew, Guide, Normalisation, Recipe, Shape, StoredPictures
+from tnbench.engine.average import Average
 from tnbench.engine.batches import Batches, batches, batches_per_epoch
-from tnbench.engine.evaluate import mode_of
+from tnbench.engine.checkpoint import Checkpoint
+from tnbench.engine.divergence import check_converging
+from tnbench.engine.evaluate import count_correct, mode_of
+from tnbench.engine.optimiser import optimiser_for
+from tnbench.engine.precision import lay_out
+from tnbench.engine.progress import Progress
+from tnbench.engine.progress import RankFit as RankFit
+from tnbench.engine.resume import Keeper, stored, take_up
 from tnbench.engine.splitmix import key
-from tnbench.engine.step import Step, optimiser_for
+from tnbench.engine.step import Step, step_of
 from tnbench.measure.clock import synchronise
 from tnbench.measure.memory import PeakMemory
 
@@ -28,27 +34,16 @@ WARM_UP_STEPS = 10
 _LAYERS = 1
 
 
-@dataclass
-class RankFit:
-    """What one rank gives back. Times in seconds; `loss` is the mean over all pictures, epoch by epoch, in nats.
+class Watched(NamedTuple):
+    """Pictures (N, C, H, W), uint8, and labels (N,) to look at after each epoch. Nothing is chosen by them."""
 
-    `step_s` leaves the first steps out (`WARM_UP_STEPS`). `state` is the trained state dict on the CPU on rank 0 and
-    empty on the others. `peak_bytes` is the peak memory above the loop's start, pictures apart. `told` is what the
-    guide says at the end.
-    """
-
-    loss: list[float] = field(default_factory=list)
-    epoch_s: list[float] = field(default_factory=list)
-    step_s: list[float] = field(default_factory=list)
-    state: dict[str, Tensor] = field(default_factory=dict)
-    peak_bytes: int = 0
-    threads: int = 1
-    told: dict[str, Any] = field(default_factory=dict)
+    pictures: Tensor | StoredPictures
+    labels: Tensor
 
 
 def fit(
     model: nn.Module,
-    pictures: Tensor,
+    pictures: Tensor | StoredPictures,
     labels: Tensor,
     *,
     normalisation: Normalisation,
@@ -57,66 +52,155 @@ def fit(
     crew: Crew,
     dtype: torch.dtype,
     guide: Guide | None = None,
+    kernels: Mapping[str, Shape] | None = None,
+    watched: Watched | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> RankFit:
     """Train `model` in place on `pictures` (N, C, H, W), uint8, and `labels` (N,). Every rank calls it alike.
 
-    SGD with Nesterov momentum and a one-cycle rate; weight decay on weights only, not on biases and BatchNorm's
-    scales (parameters with one dimension). Each epoch takes every picture once, in an order drawn from (seed, epoch),
-    in ceil(N / batch_size) global batches whose sizes differ by at most one. The gradient is the mean over the
-    global batch, however many ranks share it. The same recipe gives the same bits on the CPU at an equal number of
-    threads; torch's global generator neither matters nor moves, and modules get their train or eval mode back.
+    By default it is SGD with Nesterov momentum and a one-cycle rate; weight decay on weights only, not on biases and
+    BatchNorm's scales (parameters with one dimension). Each epoch takes every picture once, in an order drawn from
+    (seed, epoch), in ceil(N / batch_size) global batches whose sizes differ by at most one. The gradient is the mean
+    over the global batch, however many ranks share it. The same recipe gives the same bits on the CPU at an equal
+    number of threads, also when it was killed and taken up from a `checkpoint`; torch's global generator neither
+    matters nor moves, and modules get their train or eval mode back. Where the recipe has a running average of weights,
+    that is what `model` has in the end.
 
-    `guide` is called at its moments; without one it is plain training.
+    `guide` is called at its moments; without one it is plain training. `kernels` are those of compressed layers
+    (`kernel_decay.kernel_sides`), which weight decay may be on. `watched` pictures are evaluated on rank 0 after each
+    epoch, off the clock.
 
-    Raises Diverged at the first epoch whose loss is not finite, NotApplicable where a batch has fewer pictures than
-    there are ranks.
+    Raises Diverged at the first epoch whose loss is not finite or has exploded, NotApplicable where a batch has fewer
+    pictures than there are ranks.
     """
     _check_shares(len(labels), recipe, crew)
     model.to(crew.device, dtype)
     run = RankFit(threads=crew.threads)
     if recipe.epochs:
-        data = Batches(pictures.to(crew.device), labels.to(crew.device), normalisation, augmentation, dtype)
+        data = Batches(
+            pictures.to(crew.device),
+            labels.to(crew.device),
+            normalisation,
+            augmentation,
+            dtype,
+            rank=crew.rank,
+            world=crew.world,
+        )
+        lay_out(model, recipe)
         optimiser_for(model, recipe)  # the first of a process imports 150 MB of torch, not to be charged here
+        given = _Given(data, recipe, crew, kernels or {}, watched, checkpoint)
+        earlier = stored(checkpoint, crew) if checkpoint else None
         with PeakMemory(crew.device) as peak, mode_of(model, training=True), _own_generator(recipe, crew):
-            _train(model, data, recipe, crew, Guide() if guide is None else guide, run)
-        run.peak_bytes = peak.bytes
+            _train(_begun(model, guide or Guide(), run, given, earlier), given, peak)
+        run.peak_bytes = max(run.peak_bytes, peak.bytes)
     if crew.rank == 0:
         run.state = {name: value.detach().to("cpu", copy=True) for name, value in model.state_dict().items()}
     return run
 
 
-def _train(model: nn.Module, data: Batches, recipe: Recipe, crew: Crew, guide: Guide, run: RankFit) -> None:
+class _Given(NamedTuple):
+    """What stays as it is while a network is trained."""
+
+    data: Batches
+    recipe: Recipe
+    crew: Crew
+    kernels: Mapping[str, Shape]
+    watched: Watched | None
+    checkpoint: Checkpoint | None
+
+
+def _begun(model: nn.Module, guide: Guide, run: RankFit, given: _Given, earlier: dict[str, Any] | None) -> Progress:
+    """At the first epoch, or after those of an `earlier` run that was killed."""
+    recipe, crew = given.recipe, given.crew
     guide.begin(model, crew)
-    take = _step(model, data, recipe, crew, guide)
-    per_epoch = batches_per_epoch(len(data), recipe)
-    untimed = min(WARM_UP_STEPS, recipe.epochs * per_epoch // 2)
-    for epoch in range(recipe.epochs):
-        crew.barrier()
-        epoch_start = time.perf_counter()
-        if guide.begin_epoch(model, epoch, recipe.epochs):
-            take = _step(model, data, recipe, crew, guide)
-        total = torch.zeros((), dtype=torch.float64, device=crew.device)
-        for number, batch in enumerate(batches(len(data), recipe, epoch), start=epoch * per_epoch):
-            start = time.perf_counter()
-            total += take(batch, epoch=epoch, number=number)
-            synchronise(crew.device)
-            if number >= untimed:
-                run.step_s.append(time.perf_counter() - start)
-        guide.end_epoch(model, epoch)
-        run.loss.append(_mean_loss(total, len(data), crew))
-        run.epoch_s.append(time.perf_counter() - epoch_start)
-        _check_finite(run.loss[-1], epoch, recipe)
-    run.told = guide.told()
+    if earlier is not None:
+        guide.resume(model, earlier["ranks"][crew.rank]["guide"])
+        model.load_state_dict(earlier["model"])
+    average = Average(model, recipe.ema) if recipe.ema else None
+    progress = Progress(model, guide, _step(model, guide, given), average, run)
+    if earlier is not None:
+        take_up(progress, earlier, crew)
+        crew.notes.append(
+            f"a training was resumed after epoch {progress.done} of {recipe.epochs}, where an earlier run of the case "
+            f"was ended; its times are the sums over both runs, without the part of an epoch that was lost"
+        )
+    return progress
 
 
-def _step(model: nn.Module, data: Batches, recipe: Recipe, crew: Crew, guide: Guide) -> Step:
-    return Step(model, crew.wrap(model), optimiser_for(model, recipe), data, recipe, crew, guide)
+def _train(progress: Progress, given: _Given, peak: PeakMemory) -> None:
+    data, recipe, crew = given.data, given.recipe, given.crew
+    first, run = progress.done, progress.run
+    steps = (recipe.epochs - first) * batches_per_epoch(len(data), recipe)
+    untimed = first * batches_per_epoch(len(data), recipe) + min(WARM_UP_STEPS, steps // 2)
+    keeper = Keeper(given.checkpoint, crew) if given.checkpoint else None
+    for epoch in range(first, recipe.epochs):
+        cross_entropy = _epoch(progress, given, epoch, untimed)
+        check_converging(run.loss, cross_entropy, progress.take.classes, recipe)
+        if given.watched is not None and crew.rank == 0:
+            run.curve.append(_top1(progress, given, given.watched))
+        progress.done = epoch + 1
+        run.peak_bytes = max(run.peak_bytes, peak.so_far())
+        if keeper is not None:
+            keeper.keep(progress)
+    if progress.average is not None:
+        progress.model.load_state_dict(progress.average.values)
+    run.told = progress.guide.told()
 
 
-def _mean_loss(total: Tensor, n: int, crew: Crew) -> float:
+def _epoch(progress: Progress, given: _Given, epoch: int, untimed: int) -> float:
+    """Take every picture once; the mean cross-entropy of the epoch."""
+    model, guide, run = progress.model, progress.guide, progress.run
+    data, recipe, crew = given.data, given.recipe, given.crew
+    per_epoch, waited = batches_per_epoch(len(data), recipe), data.wait_s
+    crew.barrier()
+    epoch_start = time.perf_counter()
+    if guide.begin_epoch(model, epoch, recipe.epochs):
+        progress.take = _step(model, guide, given)
+    total = torch.zeros(2, dtype=torch.float64, device=crew.device)
+    for number, batch in enumerate(batches(len(data), recipe, epoch), start=epoch * per_epoch):
+        start = time.perf_counter()
+        loss = progress.take(batch, epoch=epoch, number=number)
+        if progress.average is not None:
+            progress.average.update(model)
+        total += torch.stack([loss, progress.take.cross_entropy])
+        synchronise(crew.device)
+        if number >= untimed:
+            run.step_s.append(time.perf_counter() - start)
+    guide.end_epoch(model, epoch)
+    loss_mean, cross_entropy = _means(total, len(data), crew)
+    run.loss.append(loss_mean)
+    run.epoch_s.append(time.perf_counter() - epoch_start)
+    run.wait_s.append(data.wait_s - waited)
+    return cross_entropy
+
+
+def _step(model: nn.Module, guide: Guide, given: _Given) -> Step:
+    return step_of(model, given.data, given.recipe, given.crew, guide, given.kernels)
+
+
+def _means(total: Tensor, n: int, crew: Crew) -> tuple[float, float]:
     if crew.world > 1:
         torch.distributed.all_reduce(total)
-    return float(total) / n
+    loss, cross_entropy = (total / n).tolist()
+    return loss, cross_entropy
+
+
+def _top1(progress: Progress, given: _Given, watched: Watched) -> float:
+    """In percent, of the weights that would be given back now."""
+    average, data = progress.average, given.data
+    # No more pictures at a time than a rank trains on, so that the peak of memory stays the training's.
+    most = max(1, given.recipe.batch_size // given.crew.world)
+    with average.in_place_of(progress.model) if average is not None else nullcontext():
+        correct = count_correct(
+            progress.model,
+            watched.pictures,
+            watched.labels,
+            data.normalisation,
+            device=given.crew.device,
+            dtype=data.dtype,
+            batch_size=most,
+        )
+    return 100 * correct / len(watched.labels)
 
 
 def _check_shares(n: int, recipe: Recipe, crew: Crew) -> None:
@@ -125,14 +209,6 @@ def _check_shares(n: int, recipe: Recipe, crew: Crew) -> None:
         raise NotApplicable(
             f"a batch of {smallest} pictures cannot be shared by {crew.world} processes; "
             f"raise batch_size ({recipe.batch_size}) or take fewer processes"
-        )
-
-
-def _check_finite(loss: float, epoch: int, recipe: Recipe) -> None:
-    if not math.isfinite(loss):
-        raise Diverged(
-            f"the loss is {loss} in epoch {epoch + 1} of {recipe.epochs} at a peak rate of {recipe.lr:g}; "
-            f"a lower rate may help (--lr for cases, --baseline-lr for baselines)"
         )
 
 

@@ -9,11 +9,13 @@ from tnbench.core.registry import Registry
 from tnbench.core.settings import baseline_key
 from tnbench.measure.environment import provenance
 from tnbench.stages.prepare import Prepared, numerics, prepare
+from tnbench.stages.resuming import forgets_checkpoints
 from tnbench.stages.tools import count_test_correct
 from tnbench.stages.train import fit_model
 from tnbench.store.checkpoints import save_state
 
 
+@forgets_checkpoints
 def run_baseline(job: Job) -> Baseline:
     """Train the dense network of `job.case` in one process and store its weights by content.
 

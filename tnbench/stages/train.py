@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from torch import Tensor, nn
 
 from tnbench.core.job import Job
-from tnbench.core.protocols import Augmentation, Crew, Fit, Guide, Normalisation, Recipe
+from tnbench.core.protocols import Augmentation, Crew, Fit, Guide, Normalisation, Recipe, Shape, StoredPictures
 from tnbench.core.registry import Bound
 from tnbench.core.settings import Settings
-from tnbench.engine.loop import RankFit, fit
+from tnbench.engine.checkpoint import Checkpoint
+from tnbench.engine.loop import RankFit, Watched, fit
 from tnbench.stages.prepare import Prepared, dtype_of, numerics
+from tnbench.stages.resuming import checkpoint_of
 
 MOST_STEPS = 512
 """Steps whose times a record keeps, evenly spread over the run: enough for any median, small enough to read."""
@@ -25,29 +30,47 @@ class Share:
     """All that a rank needs to train; it crosses to the rank's process. The model is on the CPU."""
 
     model: nn.Module
-    pictures: Tensor
+    pictures: Tensor | StoredPictures
     labels: Tensor
     normalisation: Normalisation
     augmentation: Augmentation
     recipe: Recipe
     settings: Settings
+    checkpoint: Checkpoint
     guide: Guide | None = None
+    kernels: Mapping[str, Shape] = field(default_factory=dict)
+    watched: Watched | None = None
 
 
 def fit_model(
-    prepared: Prepared, model: nn.Module, parallel: Bound, *, epochs: int, lr: float, guide: Guide | None = None
+    prepared: Prepared,
+    model: nn.Module,
+    parallel: Bound,
+    *,
+    epochs: int,
+    lr: float,
+    guide: Guide | None = None,
+    kernels: Mapping[str, Shape] | None = None,
+    number: int = 1,
 ) -> Fit:
-    """Train `model` in place on every rank of `parallel`. Raises Diverged or RankDied."""
+    """Train `model` in place on every rank of `parallel`, as fit number `number` of the case.
+
+    `kernels` are those of its compressed layers. Raises Diverged or RankDied.
+    """
     settings, pictures = prepared.job.settings, prepared.pictures
+    recipe = recipe_of(prepared.job, epochs=epochs, lr=lr)
     share = Share(
         copy.deepcopy(model).cpu(),
         pictures.train,
         pictures.train_labels,
         prepared.normalisation,
         pictures.augmentation,
-        recipe_of(prepared.job, epochs=epochs, lr=lr),
+        recipe,
         settings,
+        checkpoint_of(prepared, model, recipe, number),
         copy.deepcopy(guide),
+        kernels or {},
+        Watched(pictures.test, pictures.test_labels) if settings.curve and pictures.meaningful else None,
     )
     ranks: list[tuple[RankFit, list[str]]] = parallel.module.launch(
         partial(train_rank, share=share),
@@ -69,13 +92,16 @@ def fit_model(
         threads=first.threads,
         notes=notes,
         told=first.told,
+        curve=first.curve,
+        wait_s=[max(waited) for waited in zip(*(rank.wait_s for rank, _ in ranks), strict=True)],
     )
 
 
 def recipe_of(job: Job, *, epochs: int, lr: float) -> Recipe:
     """How a fit of the job's case is run."""
-    settings = job.settings
-    return Recipe(epochs, lr, settings.batch_size, settings.momentum, settings.weight_decay, seed=job.case.seed)
+    own: dict[str, Any] = {"epochs": epochs, "lr": lr, "seed": job.case.seed}
+    names = [field.name for field in dataclasses.fields(Recipe) if field.name not in own]
+    return Recipe(**own, **{name: getattr(job.settings, name) for name in names})
 
 
 def train_rank(crew: Crew, *, share: Share) -> tuple[RankFit, list[str]]:
@@ -91,6 +117,9 @@ def train_rank(crew: Crew, *, share: Share) -> tuple[RankFit, list[str]]:
             crew=crew,
             dtype=dtype_of(share.settings),
             guide=share.guide,
+            kernels=share.kernels,
+            watched=share.watched,
+            checkpoint=share.checkpoint,
         )
     return fitted, list(crew.notes)
 
