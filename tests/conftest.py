@@ -11,6 +11,10 @@ from typing import Any
 
 import pytest
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Workers share the cores; more threads than cores would make everything slower, what tests start included.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 def folder_of(variable: str, what: str, inner: str = "") -> Path:
     root = os.environ.get(variable)
@@ -25,6 +29,12 @@ def folder_of(variable: str, what: str, inner: str = "") -> Path:
 def cifar10() -> Path:
     """A data root with the real CIFAR-10."""
     return folder_of("TNBENCH_DATA", "real CIFAR-10", "cifar-10-batches-py")
+
+
+@pytest.fixture(scope="session")
+def cifar100() -> Path:
+    """A data root with the real CIFAR-100."""
+    return folder_of("TNBENCH_DATA", "real CIFAR-100", "cifar-100-python")
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,8 @@ import pytest
 from cli_records import a_record
 from rich.console import Console
 
-from tnbench.cli.progress import Bar, Lines, Quiet, duration, finished_line, listener_for
+from tnbench.cli.duration import duration
+from tnbench.cli.progress import Bar, Lines, Quiet, finished_line, listener_for
 
 OK = a_record("dense/full/cnn8/digits/none/single#0", top1=99.4444)
 BAD = a_record("cp/x4/cnn8/digits/none/single#0", "failed", "it broke")

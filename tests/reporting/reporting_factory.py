@@ -79,6 +79,7 @@ def measured(case, *, top1=None, compression=1.0, latency=1.0, **more):
         "flops_dense": 2 * DENSE["macs"],
         "model_bytes": 4 * params,
         "train_s": 0.6 * latency,
+        "train_pictures_per_s": 5000 / latency,
         "baseline_s": 2.0,
         "decompose_s": 0.02,
         "end_to_end_s": 2.02 + 0.6 * latency,
@@ -88,7 +89,11 @@ def measured(case, *, top1=None, compression=1.0, latency=1.0, **more):
     }
     if top1 is not None:
         metrics |= {"top1": top1, "top1_before": top1 / 2, "correct": round(3.6 * top1), "test_pictures": 360}
+        metrics |= {"top1_train": (top1 + 100) / 2, "ece": 0.3 * (100 - top1), "test_nll": 0.05 * (100 - top1)}
     samples = {"forward_ms": milliseconds, "throughput": [128 / (9 * value) * 1e3 for value in milliseconds]}
+    if top1 is not None:
+        samples["top1_by_class"] = [max(0.0, 100 - (100 - top1) * digit / 4.5) for digit in range(10)]
+    samples |= more.pop("samples", {})
     return record(case, metrics={**metrics, **more.pop("metrics", {})}, samples=samples, **more)
 
 

@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import io
 import json
 
@@ -6,17 +7,21 @@ import pandas as pd
 from reporting_factory import measured, record, scaling, sweep, troubled
 
 from tnbench.core.metrics import METRICS
+from tnbench.core.settings import Settings
 from tnbench.reporting.export import to_csv, to_json
 from tnbench.reporting.table import tidy
 
 GOLDEN_HEADER = (
     "method,rank,model,dataset,training,parallel,seed,status,reason,case,key,"
-    "set_device,set_dtype,set_tf32,set_deterministic,set_epochs,set_baseline_epochs,set_batch_size,set_lr,"
-    "set_baseline_lr,set_momentum,set_weight_decay,set_limit_train,set_gauge,"
-    "params,params_nonzero,params_dense,params_layers,params_layers_dense,macs,macs_dense,flops,flops_dense,model_bytes,weight_error,"
-    "decompose_s,baseline_s,train_s,epoch_s,end_to_end_s,step_ms,top1,top1_before,top1_baseline,correct,test_pictures,"
-    "train_loss,forward_ms,throughput,decompose_peak_bytes,train_peak_bytes,forward_peak_bytes,processes,threads,"
-    "compression,compression_layers,budget_gap,mac_reduction,drop,algorithmic_speedup,speedup,efficiency,same_cores_ratio,"
+    + "".join(f"set_{field.name}," for field in dataclasses.fields(Settings))
+    + "params,params_nonzero,params_dense,params_layers,params_layers_dense,macs,macs_dense,flops,flops_dense,"
+    "model_bytes,weight_error,"
+    "decompose_s,baseline_s,train_s,tune_s,epoch_s,end_to_end_s,step_ms,top1,top5,top1_before,top1_baseline,correct,"
+    "test_pictures,"
+    "top1_train,ece,test_nll,train_loss,train_pictures_per_s,wait_share,train_energy_j,forward_ms,throughput,"
+    "decompose_peak_bytes,train_peak_bytes,forward_peak_bytes,processes,threads,"
+    "compression,compression_layers,budget_gap,mac_reduction,generalisation_gap,time_to_acc_s,drop,"
+    "algorithmic_speedup,speedup,efficiency,same_cores_ratio,"
     "forward_ms_low,forward_ms_high,forward_ms_n,throughput_low,throughput_high,throughput_n,"
     "epoch_s_low,epoch_s_high,epoch_s_n,step_ms_low,step_ms_high,step_ms_n,"
     "algorithmic_speedup_low,algorithmic_speedup_high,speedup_low,speedup_high,same_cores_ratio_low,"

@@ -65,7 +65,8 @@ def test_the_same_seed_gives_the_same_baseline(tmp_path: Path, baseline: Baselin
 def test_a_record_has_every_quantity_with_a_declared_name(record: Record) -> None:
     assert record.status == "ok"
     stored = {name for name, metric in METRICS.items() if not metric.derived}
-    assert record.metrics.keys() == stored
+    where_possible = {"top5", "wait_share", "train_energy_j", "tune_s"}  # many classes, a loader that waits, a counter
+    assert record.metrics.keys() | where_possible == stored
     assert all(math.isfinite(value) for value in record.metrics.values())
     assert json.loads(json.dumps(record.as_json(), allow_nan=False)) == record.as_json()
 
@@ -116,7 +117,8 @@ def test_made_up_labels_leave_accuracy_empty(results: Path) -> None:
     [
         ("tucker2/x1000000/cnn8/digits/none/single#0", "can"),
         ("tucker2+dense/x4/cnn8/digits/none/single#0", "dense has no part in a mixture"),
-        ("tucker2/x4/cnn8/digits/none+recalibrate/single#0", "no plug-in serves mixtures yet"),
+        ("tucker2/x4/cnn8/digits/none+bn/single#0", "bn has no part in another training's epochs"),
+        ("tucker2/x4/cnn8/digits/none+distill/single#0", "none has no epochs for another training to take part in"),
         ("dense/full/lenet5/digits/scratch/single#0", "28"),
         ("tucker2/full/cnn8/digits/none/single#0", "full"),
     ],

@@ -25,8 +25,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_new_statistics_mend_part_of_what_truncation_broke(results: Path) -> None:
-    baseline = run_baseline(job_of(results, "dense/full/cnn8/digits/recalibrate/single#0"))
-    record = run_case(job_of(results, "svd/x4/cnn8/digits/recalibrate/single#0", baseline))
+    baseline = run_baseline(job_of(results, "dense/full/cnn8/digits/bn/single#0"))
+    record = run_case(job_of(results, "svd/x4/cnn8/digits/bn/single#0", baseline))
     assert record.status == "ok"
     assert record.metrics["top1"] > record.metrics["top1_before"]
     assert "train_s" not in record.metrics

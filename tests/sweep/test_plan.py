@@ -162,7 +162,7 @@ def test_a_case_named_twice_stands_once(plan):
 @pytest.mark.parametrize(
     ("case", "why"),
     [
-        ("tt/x4/cnn8/digits/admm+distill/single", "training admm+distill: mixtures (+) are not served"),
+        ("tt/x4/cnn8/digits+mnist/scratch/single", "dataset digits+mnist: mixtures (+) are not served"),
         (
             "tt/x4/cnn8/digits/scratch/ddp:2*bottleneck_tp:2",
             "parallel ddp:2*bottleneck_tp:2: meshes (*) are not served",

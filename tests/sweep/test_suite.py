@@ -103,6 +103,12 @@ def test_methods_given_by_plugin_files_stand_where_the_token_does(world, write_s
     assert [cell.case.method for cell in load_suite(file, world.registry()).cells] == ["dense", "svd", "svd"]
 
 
+def test_a_cost_is_the_files_own(registry, write_suite):
+    base = write_suite(PRODUCT.replace("[[", 'cost = "an hour"\n[[', 1), "base.toml")
+    child = write_suite('summary = "Child."\nextends = "base.toml"\n')
+    assert (load_suite(str(base), registry).cost, load_suite(str(child), registry).cost) == ("an hour", "")
+
+
 def test_mixtures_and_meshes_parse_where_nothing_serves_them(registry, write_suite):
     text = PRODUCT.replace('"svd"', '"svd+tt"') + 'parallel = "ddp:2*bottleneck_tp:2"'
     suite = load_suite(str(write_suite(text)), registry)
@@ -117,6 +123,7 @@ def test_mixtures_and_meshes_parse_where_nothing_serves_them(registry, write_sui
         ('summary = "a"', "no case in it, wanted a [[product]] or cases = [...]"),
         (PRODUCT.replace('"Mine."', '""'), "summary: got none"),
         (PRODUCT.replace('summary = "Mine."', ""), "summary: got none"),
+        ('summary = "a"\ncost = 3', "cost: got 3, wanted a text"),
         ('sumary = "a"', "no key is named 'sumary'; the nearest is 'summary'"),
         (PRODUCT + 'metod = "a"', "product 1: no key is named 'metod'; the nearest is 'method'"),
         (PRODUCT.replace('"svd"', '"svt"'), "product 1: no method is named 'svt'; the nearest is 'svd'"),
@@ -200,6 +207,18 @@ def test_quick_holds_what_it_promises():
         cells = {(case.rank, case.seed) for case in cases if case.method == method}
         assert len({rank for rank, _ in cells}) >= 4
         assert {seed for _, seed in cells} == {0, 1, 2}
+
+
+def test_pictures_come_in_sizes_that_say_what_they_cost():
+    sizes = {listing.name: listing.cost for listing in suite_listings()}
+    assert all(sizes[name] for name in ("mnist", "mnist-smoke", "cifar", "cifar-smoke", "cifar-full"))
+    cells = {name: load_suite(name, Registry()).cells for name in ("cifar-smoke", "cifar", "cifar-full")}
+    assert len(cells["cifar-smoke"]) < len(cells["cifar"]) < len(cells["cifar-full"])
+    assert 55 <= len(cells["cifar"]) <= 65
+    for smoke in ("mnist-smoke", "cifar-smoke"):
+        suite = load_suite(smoke, Registry())
+        assert suite.settings.limit_train == 2000
+        assert len({cell.case.training for cell in suite.cells}) == 2
 
 
 def test_the_token_is_spelt_as_the_suites_spell_it():

@@ -17,7 +17,7 @@ from tnbench.core.case import Case
 from tnbench.core.errors import UsageError, unknown
 from tnbench.core.metrics import METRICS, Metric
 from tnbench.core.registry import Registry
-from tnbench.core.settings import Limits, Settings
+from tnbench.core.settings import Limits, Settings, changed_limits
 
 if TYPE_CHECKING:
     from tnbench.history.bisect.at_commit import Trial
@@ -120,7 +120,7 @@ def _how(tuned: Tuned, suite: str | None, plugins: tuple[Path, ...]) -> tuple[Se
 
     What was given is handed on even where it is the default, which another commit may have otherwise.
     """
-    from tnbench.sweep.command import option
+    from tnbench.sweep.command import limits_given, option
     from tnbench.sweep.suite import load_suite
 
     settings, limits = Settings(), Limits()
@@ -128,9 +128,8 @@ def _how(tuned: Tuned, suite: str | None, plugins: tuple[Path, ...]) -> tuple[Se
         loaded = load_suite(suite, Registry(plugins))
         settings, limits = loaded.settings, loaded.limits
     settings = settings.changed(overrides(tuned))
-    limits = limits if tuned.timeout is None else Limits(tuned.timeout)
+    limits = changed_limits(limits, tuned.timeout, tuned.checkpoint_every)
     changed = {f.name: getattr(settings, f.name) for f in dataclasses.fields(Settings)}
     pinned = {name: value for name, value in changed.items() if value != getattr(Settings, name)} | overrides(tuned)
-    if limits != Limits():
-        pinned["timeout"] = f"{limits.timeout_s:.12g}"
+    pinned |= limits_given(limits)
     return settings, tuple(word for name, value in pinned.items() for word in option(name, value))

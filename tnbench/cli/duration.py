@@ -1,4 +1,4 @@
-"""Durations as people type them."""
+"""Durations as people type and read them."""
 
 from __future__ import annotations
 
@@ -23,3 +23,11 @@ def seconds(text: str) -> float:
     if value <= 0:
         raise typer.BadParameter(f"got {text!r}, wanted seconds above 0, or minutes or hours such as 30m or 2h")
     return value
+
+
+def duration(seconds: float) -> str:
+    """``45 s``, ``12 min`` or ``3 h 20 min``."""
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

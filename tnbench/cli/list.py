@@ -49,7 +49,7 @@ def rows(section: str, registry: Registry) -> list[dict[str, Any]]:
     if section == "suites":
         from tnbench.sweep.suite import suite_listings
 
-        return [{"kind": "suite", "name": name, "summary": summary} for name, summary in suite_listings()]
+        return [{"kind": "suite", **listing._asdict()} for listing in suite_listings()]
     if section == "metrics":
         return [
             {
@@ -96,6 +96,8 @@ def _table(listed: Sequence[dict[str, Any]], width: int) -> Table:
 
 
 def _described(row: dict[str, Any]) -> str:
+    if row.get("cost"):
+        return f"{row['summary']} Cost: {row['cost']}."
     if row["kind"] != "metric":
         return str(row["summary"])
     better = "" if row["better"] == "neither" else f", {row['better']} is better"

@@ -69,14 +69,35 @@ class Tuned:
     epochs: Annotated[int | None, _setting(help="Epochs of a case's own training.")] = None
     baseline_epochs: Annotated[int | None, _setting(help="Epochs of a baseline's training.")] = None
     batch_size: Annotated[int | None, _setting(help="Pictures in a step, over all processes.")] = None
-    lr: Annotated[float | None, _setting(help="Peak learning rate of a case's training.")] = None
-    baseline_lr: Annotated[float | None, _setting(help="Peak learning rate of a baseline's training.")] = None
-    momentum: Annotated[float | None, _setting(help="Nesterov momentum of SGD.")] = None
-    weight_decay: Annotated[float | None, _setting(help="Weight decay of SGD.")] = None
+    lr: Annotated[float | None, _setting(help="Highest learning rate of a case's training.")] = None
+    baseline_lr: Annotated[float | None, _setting(help="Highest learning rate of a baseline's training.")] = None
+    momentum: Annotated[float | None, _setting(help="Nesterov momentum of SGD; AdamW's first beta.")] = None
+    weight_decay: Annotated[float | None, _setting(help="Weight decay.")] = None
     limit_train: Annotated[int | None, _setting(help="Training pictures to use.")] = None
     gauge: Annotated[str | None, _setting(metavar="GAUGE", help="Of the factors: balanced, orthogonal or raw.")] = None
+    schedule: Annotated[
+        str | None, _setting(metavar="NAME", help="Of the learning rate: one_cycle, cosine, step or constant.")
+    ] = None
+    optimiser: Annotated[str | None, _setting(metavar="NAME", help="sgd or adamw.")] = None
+    label_smoothing: Annotated[float | None, _setting(help="Share of each label that all classes share.")] = None
+    ema: Annotated[float | None, _setting(help="Decay of the average of weights that is evaluated; 0: none.")] = None
+    decay_on: Annotated[
+        str | None, _setting(metavar="WHAT", help="What weight decay pulls at: factors, or the kernel they stand for.")
+    ] = None
+    clip: Annotated[float | None, _setting(help="Largest norm of a gradient; 0: any.")] = None
+    amp: Annotated[bool | None, _setting(help="Train with multiplications in bfloat16.")] = None
+    channels_last: Annotated[bool | None, _setting(help="Train with channels innermost in memory.")] = None
+    compile: Annotated[bool | None, _setting(help="Train through torch.compile; on a GPU with CUDA graphs.")] = None
+    tune: Annotated[
+        int | None, _setting(metavar="N", help="Learning rates to try on validation pictures, for every method alike.")
+    ] = None
+    curve: Annotated[bool | None, _setting(help="Evaluate after every epoch, off the clock.")] = None
     timeout: Annotated[
         float | None, _limit(parser=seconds, metavar="TIME", help="Longest time of one case: seconds, or 30m, 2h.")
+    ] = None
+    checkpoint_every: Annotated[
+        float | None,
+        _limit(metavar="SECONDS", help="Least time between checkpoints of a training; 0: one after every epoch."),
     ] = None
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from tnbench.cli.duration import duration
 from tnbench.cli.plan import in_words
 from tnbench.core.record import BAD_STATUSES, Record
 
@@ -33,14 +34,6 @@ def finished_line(record: Record) -> str:
     """
     said = f"top-1 {record.metrics['top1']:.2f} %" if "top1" in record.metrics else record.reason.partition("\n")[0]
     return f"{record.status:<11} {record.case}  {record.provenance['wall_s']:.1f} s  {said}".rstrip()
-
-
-def duration(seconds: float) -> str:
-    """``45 s``, ``12 min`` or ``3 h 20 min``."""
-    minutes = round(seconds / 60)
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
 class Lines:

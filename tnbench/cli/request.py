@@ -27,6 +27,7 @@ def to_request(asked: Asked, *, data_root: Path, results: Path) -> Request:
         seeds=asked.seeds,
         overrides=overrides(asked),
         timeout_s=asked.timeout,
+        checkpoint_s=asked.checkpoint_every,
         fresh=asked.fresh,
         rerun=tuple(asked.rerun.split(",")) if asked.rerun else (),
         launches=asked.launches,

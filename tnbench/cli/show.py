@@ -23,6 +23,10 @@ from tnbench.core.registry import Registry
 if TYPE_CHECKING:
     from tnbench.reporting.rows import Row
 
+_BY_CLASS, _PHASES = "top1_by_class", "phases"
+"""Samples that are no repetitions of one number."""
+_IN_A_ROW = 10
+
 
 def show(
     case: Annotated[str, typer.Argument(metavar="CASE", help="A case id; seed 0 where it names none.")],
@@ -72,6 +76,7 @@ def _print(row: Row, console: Console) -> None:
     for title, table in (
         ("metrics", _metrics(row)),
         ("samples", _samples(record)),
+        ("class by class, % right", _classes(record)),
         ("layers", _layers(record)),
         ("layers, each alone", _alone(record)),
         ("settings", _pairs({**record.settings, **record.limits})),
@@ -107,9 +112,24 @@ def _metrics(row: Row) -> Table:
 def _samples(record: Record) -> Table:
     table = _grid()
     for name, samples in record.samples.items():
+        if name == _BY_CLASS:
+            continue
+        if name == _PHASES:
+            table.add_row(f"  {name}", ", ".join(f"{kind} {seconds:.4g} s" for kind, seconds in samples) or "none")
+            continue
         for rank, values in enumerate(samples if samples and isinstance(samples[0], list) else [samples]):
             of_rank = f" (rank {rank})" if values is not samples else ""
             table.add_row(f"  {name}{of_rank}", _spread(values))
+    return table
+
+
+def _classes(record: Record) -> Table:
+    """The accuracy of each class by its number, ten in a row."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    shares = record.samples.get(_BY_CLASS, [])
+    for start in range(0, len(shares), _IN_A_ROW):
+        row = shares[start : start + _IN_A_ROW]
+        table.add_row(f"  {start}", *("–" if share is None else f"{share:.2f}" for share in row))
     return table
 
 

@@ -39,11 +39,16 @@ class PeakMemory:
         self.source = self._meter.source
         return self
 
+    def so_far(self) -> int:
+        """The peak up to now, inside the block."""
+        return max(0, self._meter.so_far()) if self._meter is not None else 0
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._meter is not None:
-            self.bytes = max(0, self._meter.stop())
+            self.bytes = self.so_far()
+            self._meter.stop()
 
 
 class _Cuda:
@@ -55,8 +60,11 @@ class _Cuda:
         torch.cuda.reset_peak_memory_stats(device)
         self.start = torch.cuda.memory_allocated(device)
 
-    def stop(self) -> int:
+    def so_far(self) -> int:
         return torch.cuda.max_memory_allocated(self.device) - self.start
+
+    def stop(self) -> None:
+        """The allocator goes on counting."""
 
 
 class _HighWater:
@@ -74,8 +82,11 @@ class _HighWater:
         except (OSError, LookupError):
             return False
 
-    def stop(self) -> int:
+    def so_far(self) -> int:
         return _status_bytes("VmHWM") - self.start
+
+    def stop(self) -> None:
+        """The kernel goes on counting."""
 
 
 class _Polled:
@@ -92,10 +103,12 @@ class _Polled:
         while not self.done.wait(_POLL_S):
             self.peak = max(self.peak, self.process.memory_info().rss)
 
-    def stop(self) -> int:
+    def so_far(self) -> int:
+        return max(self.peak, int(self.process.memory_info().rss)) - self.start
+
+    def stop(self) -> None:
         self.done.set()
         self.thread.join()
-        return max(self.peak, int(self.process.memory_info().rss)) - self.start
 
 
 def _give_back_free_memory() -> None:

@@ -16,7 +16,14 @@ from tnbench.reporting.rows import Row
 
 _X_AXES = (("params", "parameters"), ("macs", "MACs per picture"), ("forward_ms", "latency at batch 1 (ms)"))
 _Y_AXES = (("top1", "top-1 accuracy (%)"), ("drop", "accuracy drop (points)"), ("throughput", "pictures per second"))
-_Y_AXES_LATER = (("forward_ms", "latency at batch 1 (ms)"), ("train_s", "training time (s)"))
+_Y_AXES_LATER = (
+    ("forward_ms", "latency at batch 1 (ms)"),
+    ("train_s", "training time (s)"),
+    ("ece", "calibration error (points)"),
+    ("generalisation_gap", "train − test (points)"),
+    ("train_energy_j", "training energy (J)"),
+    ("time_to_acc_s", "time to dense − 1 point (s)"),
+)
 _COLUMNS = tuple(dict.fromkeys(column for column, _ in (*_X_AXES, *_Y_AXES, *_Y_AXES_LATER)))
 
 CONFIG = {"displaylogo": False, "responsive": True, "modeBarButtonsToRemove": ["select2d", "lasso2d"]}

@@ -14,12 +14,15 @@ from plotly.offline import get_plotlyjs
 
 from tnbench.core.record import STATUSES, Record
 from tnbench.reporting import formatting
+from tnbench.reporting.classes import Classes, make_classes
 from tnbench.reporting.context import Context, titles
 from tnbench.reporting.figures.axes import LATENCY, MACS, PARAMS, TOP1
 from tnbench.reporting.figures.bars import speedup_bars
 from tnbench.reporting.figures.curves import curve_panel
 from tnbench.reporting.figures.style import Look, legend_marker, looks
 from tnbench.reporting.interactive import plot_data
+from tnbench.reporting.numbers import Numbers, make_numbers
+from tnbench.reporting.pareto import make_fronts
 from tnbench.reporting.points import Point, by_context, curves, make_points
 from tnbench.reporting.provenance import facts, metrics_shown, settings_groups
 from tnbench.reporting.rows import make_rows
@@ -37,6 +40,8 @@ class Facet:
     sentences: list[Markup]
     legend: list[tuple[str, Markup]]
     panels: list[Markup]
+    numbers: Numbers
+    classes: Classes | None
 
 
 @dataclass(frozen=True)
@@ -112,12 +117,26 @@ def _facets(points: Sequence[Point], names: Mapping[Context, str], drawn: Mappin
 def _facet(points: Sequence[Point], title: str, drawn: Mapping[str, Look], name: str) -> Facet:
     measured = any(point.over_seeds("top1") for point in points)
     pairs = [(PARAMS, TOP1), (MACS, TOP1), (LATENCY, TOP1)] if measured else [(PARAMS, LATENCY), (MACS, LATENCY)]
-    panels = [curve_panel(points, x, y, drawn, name=f"{name}-{x.column}", title=title) for x, y in pairs]
+    fronts = make_fronts(points)
+    panels = [
+        curve_panel(
+            points,
+            x,
+            y,
+            drawn,
+            name=f"{name}-{x.column}",
+            title=title,
+            front=fronts.members[x.column] if measured else (),
+        )
+        for x, y in pairs
+    ]
     return Facet(
         title,
         accuracy_sentences(points),
         [(method, Markup(legend_marker(drawn[method]))) for method in curves(points)],
         [Markup(panel) for panel in panels if panel],
+        make_numbers(points, fronts),
+        make_classes(points),
     )
 
 

@@ -15,6 +15,7 @@ from tnbench.core.record import Record
 from tnbench.core.settings import Settings
 from tnbench.measure.statistics import Estimate, median_interval, ratio_interval
 from tnbench.reporting.budget import budget_gap
+from tnbench.reporting.learning import time_to_accuracy
 from tnbench.reporting.references import References, base_parallel, oversubscribed, used_cores
 
 SAMPLED = ("forward_ms", "throughput", "epoch_s", "step_ms")
@@ -104,6 +105,7 @@ def _values(record: Record, case: Case, references: References, columns: Sequenc
         **record.metrics,
         **_timings(record),
         **_counted(record.metrics),
+        **_gap(record.metrics),
         "budget_gap": budget_gap(case, record.metrics),
         **(_compared(record, case, references) if record.status == "ok" else {}),
         **_facts(record),
@@ -134,9 +136,17 @@ def _counted(metrics: Mapping[str, float]) -> dict[str, Value]:
     }
 
 
+def _gap(metrics: Mapping[str, float]) -> dict[str, Value]:
+    if "top1_train" not in metrics or "top1" not in metrics:
+        return {}
+    return {"generalisation_gap": metrics["top1_train"] - metrics["top1"]}
+
+
 def _compared(record: Record, case: Case, references: References) -> dict[str, Value]:
+    dense = references.dense(record, case)
     return {
-        **_drop(record, references.dense(record, case)),
+        **_drop(record, dense),
+        "time_to_acc_s": time_to_accuracy(record, dense),
         **(_speedups(record, case, references) if not oversubscribed(record) else {}),
         **_judged(record, references.one_core(record, case)),
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from statistics import median
 from typing import Any
 
 from tnbench.core.baseline import Baseline
@@ -12,11 +11,17 @@ from tnbench.core.record import Record
 from tnbench.measure.environment import provenance, usable_cores
 from tnbench.stages.baseline import accuracy
 from tnbench.stages.decompose import Decomposition
+from tnbench.stages.fits import energy_metrics, fit_metrics, fit_samples
 from tnbench.stages.measure import Measured, measure_forward, measure_size
 from tnbench.stages.prepare import Prepared, numerics, prepare
-from tnbench.stages.tools import CaseTools, count_test_correct
+from tnbench.stages.resuming import forgets_checkpoints
+from tnbench.stages.score import score
+from tnbench.stages.tools import CaseTools
+from tnbench.stages.training import needs_baseline, run_training
+from tnbench.stages.tune import tune
 
 
+@forgets_checkpoints
 def run_case(job: Job) -> Record:
     """Run the case and record it.
 
@@ -24,18 +29,20 @@ def run_case(job: Job) -> Record:
     """
     prepared = prepare(job)
     facts = provenance(job.settings.device)
-    training = prepared.plugins["training"]
-    tools = CaseTools(prepared)
     with numerics(job.settings):
-        model = training.module.run(tools, training.options)
-        correct = count_test_correct(prepared, model)
+        tuning = tune(prepared)
+        tools = CaseTools(tuning.prepared)
+        model = run_training(tools)
+        scored = score(prepared, model)
         size = measure_size(model, prepared.build(), prepared.pictures.in_shape)
         forward = measure_forward(prepared, model)
     metrics = {
         **size.metrics,
         **_decomposition_metrics(tools.decompositions),
-        **_fit_metrics(tools.fits),
-        **accuracy(prepared, correct),
+        **fit_metrics(tools.fits, len(prepared.pictures.train)),
+        **tuning.metrics,
+        **energy_metrics(tools.energies),
+        **scored.metrics,
         **_accuracy_before(tools),
         **forward.metrics,
     }
@@ -43,10 +50,10 @@ def run_case(job: Job) -> Record:
         case=job.case.id,
         key=job.key,
         status="ok",
-        metrics={**metrics, **_end_to_end(job, training.module.needs_baseline(training.options), metrics, facts)},
-        samples={**forward.samples, **_fit_samples(tools.fits)},
+        metrics={**metrics, **_end_to_end(job, needs_baseline(prepared), metrics, facts)},
+        samples={**forward.samples, **fit_samples(tools.fits), **scored.samples, **_phases(tools)},
         layers=tools.layers,
-        notes=_notes(job, prepared, tools, facts),
+        notes=[*tuning.notes, *_notes(job, prepared, tools, facts)],
         settings=job.settings.as_json(),
         limits={"timeout_s": job.limits.timeout_s},
         provenance={
@@ -54,6 +61,8 @@ def run_case(job: Job) -> Record:
             "forward_threads": forward.threads,
             "oversubscribed": _oversubscribed(tools.fits, forward),
             "baseline": _baseline_facts(job),
+            **tuning.facts,
+            **({"energy_meter": tools.energies[-1].source} if tools.energies else {}),
         },
     )
 
@@ -72,31 +81,10 @@ def _decomposition_metrics(decompositions: list[Decomposition]) -> dict[str, flo
     return found if last.weight_error is None else {**found, "weight_error": last.weight_error}
 
 
-def _fit_metrics(fits: list[Fit]) -> dict[str, float]:
-    if not fits:
-        return {}
-    epochs = [seconds for fit in fits for seconds in fit.epoch_s]
-    found: dict[str, float] = {
-        "train_s": sum(epochs),
-        "train_peak_bytes": max(fit.peak_bytes for fit in fits),
-        "processes": fits[-1].processes,
-        "threads": fits[-1].threads,
-    }
-    if epochs:
-        found |= {"epoch_s": median(epochs), "train_loss": [loss for fit in fits for loss in fit.loss][-1]}
-    slowest = [max(step) for fit in fits for step in zip(*fit.step_s, strict=True)]
-    return {**found, "step_ms": 1e3 * median(slowest)} if slowest else found
-
-
-def _fit_samples(fits: list[Fit]) -> dict[str, list[Any]]:
-    if not fits:
-        return {}
-    ranks = range(fits[-1].processes)
-    return {
-        "loss": [loss for fit in fits for loss in fit.loss],
-        "epoch_s": [seconds for fit in fits for seconds in fit.epoch_s],
-        "step_ms": [[1e3 * seconds for fit in fits for seconds in fit.step_s[rank]] for rank in ranks],
-    }
+def _phases(tools: CaseTools) -> dict[str, list[Any]]:
+    """What was done in which order, and the ranks on the way where there was more than one decomposition."""
+    path = {"rank_path": tools.rank_path} if len(tools.decompositions) > 1 else {}
+    return {"phases": tools.phases, **path}
 
 
 def _accuracy_before(tools: CaseTools) -> dict[str, float]:
@@ -106,9 +94,9 @@ def _accuracy_before(tools: CaseTools) -> dict[str, float]:
     return {**found, "top1_baseline": stored.metrics["top1"]} if stored and "top1" in stored.metrics else found
 
 
-def _end_to_end(job: Job, needs_baseline: bool, metrics: dict[str, float], facts: dict[str, Any]) -> dict[str, float]:
+def _end_to_end(job: Job, from_baseline: bool, metrics: dict[str, float], facts: dict[str, Any]) -> dict[str, float]:
     own = metrics.get("decompose_s", 0.0) + metrics.get("train_s", 0.0)
-    if not needs_baseline:
+    if not from_baseline:
         return {"end_to_end_s": own}
     if job.baseline is None or _why_no_baseline_time(job.baseline, facts):
         return {}

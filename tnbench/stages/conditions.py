@@ -12,13 +12,14 @@ from tnbench.engine.applied import needs_stats
 from tnbench.engine.calibration import LEAST_PICTURES, Calibration
 from tnbench.engine.conditions import Conditions
 from tnbench.engine.evaluate import count_correct, normalise
+from tnbench.engine.reading import subset
 from tnbench.engine.splitmix import key, permutation
+from tnbench.engine.validation import SHARE, split_digest, split_off_validation
 from tnbench.stages.prepare import Prepared
 from tnbench.store.rank_tables import read_table
 
-_CALIBRATION, _VALIDATION = 2, 3
-"""Streams of the case's seed, beside the training's."""
-_VALIDATION_SHARE = 10
+_CALIBRATION = 2
+"""A stream of the case's seed, beside the training's."""
 
 
 def conditions_of(prepared: Prepared, model: nn.Module, *, scratch: bool, note: Callable[[str], None]) -> Conditions:
@@ -58,24 +59,23 @@ def _normalised(prepared: Prepared, pictures: Tensor) -> Tensor:
 
 
 def _validation(prepared: Prepared, note: Callable[[str], None]) -> Callable[[nn.Module], float]:
-    """The top-1, in percent, on a tenth of the training pictures that the case's seed draws."""
-    pictures = prepared.pictures
-    count = max(1, len(pictures.train) // _VALIDATION_SHARE)
-    chosen = permutation(key(prepared.job.case.seed, 0, _VALIDATION), len(pictures.train))[:count]
+    """The top-1, in percent, on a tenth of the training pictures that the case's seed draws, class by class."""
 
     def validate(model: nn.Module) -> float:
+        pictures = prepared.pictures
+        _, chosen = split_off_validation(pictures.train_labels, prepared.job.case.seed)
         note(
-            f"ranks were chosen by the accuracy on {count:,} training pictures, which the baseline has seen in its "
-            f"own training"
+            f"ranks were chosen by the accuracy on {len(chosen):,} training pictures, which the baseline has seen in "
+            f"its own training ({SHARE:.0%} of them, split {split_digest(chosen)})"
         )
         correct = count_correct(
             model,
-            pictures.train[chosen],
+            subset(pictures.train, chosen),
             pictures.train_labels[chosen],
             prepared.normalisation,
             device=prepared.device,
             dtype=prepared.dtype,
         )
-        return 100 * correct / count
+        return 100 * correct / len(chosen)
 
     return validate

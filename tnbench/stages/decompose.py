@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from tnbench.core.errors import NotApplicable, UsageError
+from tnbench.core.protocols import Ranks, Shape
 from tnbench.core.registry import Bound
 from tnbench.engine.applied import Functions, OnLayer, functions_of
 from tnbench.engine.calibration import RIDGE
 from tnbench.engine.compress import swap_layers
 from tnbench.engine.conditions import Conditions
+from tnbench.engine.kernel_decay import kernel_sides
+from tnbench.engine.parts import factor_names
 from tnbench.engine.summarise import summarise
 from tnbench.engine.summary import Summary
 from tnbench.engine.swapped import Swapped
@@ -27,9 +30,13 @@ from tnbench.stages.prepare import Prepared
 
 @dataclass(frozen=True)
 class Decomposition:
-    """One compression of the network: the copy and its factors, its layers, seconds and bytes above the start."""
+    """One compression of the network: the copy and its factors, its layers, seconds and bytes above the start.
+
+    `names` are those of the parameters that are a layer's factors.
+    """
 
     swapped: Swapped
+    names: Mapping[str, tuple[str, ...]]
     summary: Summary
     seconds: float
     peak_bytes: int
@@ -38,17 +45,28 @@ class Decomposition:
     def model(self) -> nn.Module:
         return self.swapped.model
 
+    @property
+    def kernels(self) -> dict[str, Shape]:
+        """Of the layers that a method was for (`kernel_decay.kernel_sides`)."""
+        targets = self.swapped.targets.values()
+        return kernel_sides({name: layer for target in targets for name, layer in target.layers.items()})
+
 
 def decompose(
-    prepared: Prepared, model: nn.Module, *, rescale: bool = False, note: Callable[[str], None] = print
+    prepared: Prepared,
+    model: nn.Module,
+    *,
+    rescale: bool = False,
+    ranks: Mapping[str, Ranks] | None = None,
+    note: Callable[[str], None] = print,
 ) -> Decomposition:
     """Compress a copy of `model` as the case says, with its threads. Raises NotApplicable: the reason why it cannot be.
 
-    `rescale` is for training from scratch. Errors of the layers are computed after the clock has stopped. `note` takes
-    sentences that a reader of the record must know.
+    `rescale` is for training from scratch; `ranks` take the place of those that the policy would choose. Errors of the
+    layers are computed after the clock has stopped. `note` takes sentences that a reader of the record must know.
     """
     methods, policy = prepared.methods, prepared.plugins["rank"]
-    conditions = conditions_of(prepared, model, scratch=rescale, note=note)
+    conditions = replace(conditions_of(prepared, model, scratch=rescale, note=note), ranks=ranks)
     warm_up(methods, prepared.device)
 
     def work() -> tuple[Swapped, Elapsed, PeakMemory]:
@@ -64,7 +82,7 @@ def decompose(
         )
     summary = summarise(model, swapped)
     print(summary)
-    return Decomposition(swapped, summary, elapsed.seconds, peak.bytes)
+    return Decomposition(swapped, factor_names(swapped), summary, elapsed.seconds, peak.bytes)
 
 
 def _swapped(model: nn.Module, methods: Sequence[Bound], policy: Bound, conditions: Conditions) -> Swapped:

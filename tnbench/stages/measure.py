@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import nn
@@ -18,6 +19,8 @@ LATENCY_BATCH, THROUGHPUT_BATCH = 1, 128
 WARM_UP_CALLS = 5
 """Forward passes that are not timed."""
 _SAMPLES, _LEAST_S = 20, 0.1
+_SLOW_S, _FEWEST_SAMPLES = 1.0, 6
+"""A forward pass that takes longer, such as one of 128 large pictures on a CPU, is timed as often as a median needs."""
 
 
 @dataclass(frozen=True)
@@ -72,9 +75,10 @@ def _time_batch(prepared: Prepared, model: nn.Module, size: int) -> list[float]:
     test = prepared.pictures.test
     repeated = test[torch.arange(size) % len(test)].to(prepared.device)
     batch = normalise(repeated, prepared.normalisation, prepared.dtype)
-    return time_calls(
-        lambda: model(batch), device=prepared.device, warmup=WARM_UP_CALLS, samples=_SAMPLES, least_s=_LEAST_S
-    )
+    call = partial(model, batch)
+    (first,) = time_calls(call, device=prepared.device, warmup=0, samples=1)
+    warm_up, samples = (1, _FEWEST_SAMPLES) if first > _SLOW_S else (WARM_UP_CALLS, _SAMPLES)
+    return time_calls(call, device=prepared.device, warmup=warm_up, samples=samples, least_s=_LEAST_S)
 
 
 def _median(values: list[float]) -> float:

@@ -11,16 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tnbench.core.case import Case
 from tnbench.core.conformance import check_complete
-from tnbench.core.errors import NotApplicable
+from tnbench.core.errors import NotApplicable, PluginError
 from tnbench.core.grammar import AXES, Atom, parse_part
 from tnbench.core.job import Job
 from tnbench.core.protocols import Normalisation, Pictures
 from tnbench.core.registry import Bound, Registry
 from tnbench.core.settings import Settings
+from tnbench.engine.reading import subset
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Prepared:
     """A job with everything bound and in memory. `pictures` are normalised by `normalisation`.
 
     `plugins` has one plug-in for each axis but the method's, `methods` those of the mixture that the case names.
+    `companions` are the trainings of a mixture beside the first one, which is in `plugins`.
     """
 
     job: Job
@@ -35,6 +37,7 @@ class Prepared:
     plugins: dict[str, Bound]
     pictures: Pictures
     normalisation: Normalisation
+    companions: tuple[Bound, ...] = ()
 
     @property
     def device(self) -> torch.device:
@@ -67,18 +70,18 @@ def prepare(job: Job) -> Prepared:
     """Bind and load. Raises NotApplicable, UsageError or PluginError before any time is spent."""
     registry = Registry(job.plugin_files)
     methods, plugins = bind_case(job.case, registry)
+    companions = bind_companions(job.case, registry)
     parallel = plugins["parallel"]
     reason = parallel.module.refuses(parallel.atom.count, parallel.options, job.settings.device)
     if reason is not None:
         raise NotApplicable(reason)
     pictures = _load_pictures(job.case.dataset, job.data_root, job.plugin_files)
-    return Prepared(
-        job, methods, plugins, limited(pictures, job.settings.limit_train, job.case.seed), _normalisation(job, pictures)
-    )
+    limit = limited(pictures, job.settings.limit_train, job.case.seed)
+    return Prepared(job, methods, plugins, limit, _normalisation(job, pictures), companions)
 
 
 def bind_case(case: Case, registry: Registry) -> tuple[tuple[Bound, ...], dict[str, Bound]]:
-    """The methods, and one plug-in per other axis, each complete.
+    """The methods, and one plug-in per other axis, each complete: of trainings the first, which runs.
 
     Raises NotApplicable for a mixture on another axis, which none serves yet, and for a mesh.
     """
@@ -89,12 +92,28 @@ def bind_case(case: Case, registry: Registry) -> tuple[tuple[Bound, ...], dict[s
     return methods, bound
 
 
+def bind_companions(case: Case, registry: Registry) -> tuple[Bound, ...]:
+    """The trainings of a mixture that take part in the fits of the first one.
+
+    Raises NotApplicable for one that has nothing to add to another's fits.
+    """
+    companions = tuple(registry.bind("training", atom) for atom in case.atoms("training")[1:])
+    for companion in companions:
+        check_complete(companion.listing, companion.module)
+        if not hasattr(companion.module, "guide"):
+            raise NotApplicable(
+                f"training {case.training}: {companion.atom.name} has no part in another training's epochs (its file "
+                f"has no function guide); name it first, or alone"
+            )
+    return companions
+
+
 def limited(pictures: Pictures, limit: int | None, seed: int) -> Pictures:
     """The first `limit` training pictures of a permutation drawn from `seed`; all of them without a limit."""
     if limit is None or limit >= len(pictures.train):
         return pictures
     order = torch.randperm(len(pictures.train), generator=torch.Generator().manual_seed(seed))[:limit]
-    return replace(pictures, train=pictures.train[order], train_labels=pictures.train_labels[order])
+    return replace(pictures, train=subset(pictures.train, order), train_labels=pictures.train_labels[order])
 
 
 def dtype_of(settings: Settings) -> torch.dtype:
@@ -128,7 +147,7 @@ def numerics(settings: Settings) -> Iterator[None]:
 
 def _single_atom(case: Case, axis: str) -> Atom:
     atoms = case.atoms(axis)
-    if len(atoms) > 1:
+    if len(atoms) > 1 and axis != "training":
         raise NotApplicable(f"{axis} {case.part(axis)}: no plug-in serves mixtures yet; name one of them alone")
     return atoms[0]
 
@@ -144,4 +163,15 @@ def _normalisation(job: Job, pictures: Pictures) -> Normalisation:
 def _load_pictures(dataset: str, root: Path, plugin_files: tuple[Path, ...]) -> Pictures:
     bound = Registry(plugin_files).bind("dataset", parse_part("dataset", dataset)[0])
     pictures: Pictures = bound.module.load(bound.atom.name, bound.options, root)
+    for half, labels in (("training", pictures.train_labels), ("test", pictures.test_labels)):
+        _check_labels(dataset, half, labels, pictures.classes)
     return pictures
+
+
+def _check_labels(dataset: str, half: str, labels: Tensor, classes: int) -> None:
+    outside = labels[(labels < 0) | (labels >= classes)]
+    if len(outside):
+        raise PluginError(
+            f"dataset {dataset}: got the label {int(outside[0])} among the {half} pictures' and {classes} classes, "
+            f"wanted labels from 0 to {classes - 1}; mend its files or its plug-in"
+        )

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import nn
 
 from tnbench.core.errors import PluginError
-from tnbench.core.protocols import Fit, Guide
+from tnbench.core.protocols import Fit, Guide, Ranks, Shape
 from tnbench.engine.evaluate import count_correct
+from tnbench.engine.guides import Together
+from tnbench.engine.parts import WeightPart, check_factors, expanded, parts_of
 from tnbench.engine.recalibrate import recalibrate
+from tnbench.measure.energy import Energy, energy_of
 from tnbench.stages.decompose import Decomposition, decompose
 from tnbench.stages.diagnose import diagnose
 from tnbench.stages.in_process import in_process
@@ -22,16 +25,21 @@ from tnbench.store.checkpoints import load_state
 
 
 class CaseTools:
-    """The tools of one case. The training plug-in decides when and how often to call them."""
+    """The tools of one case. The training plug-in decides when and how often to call them.
+
+    `phases` are the decompositions and fits in their order, each as its kind and its seconds.
+    """
 
     def __init__(self, prepared: Prepared) -> None:
         self.prepared = prepared
         self.settings = prepared.job.settings
         self.decompositions: list[Decomposition] = []
         self.fits: list[Fit] = []
+        self.energies: list[Energy] = []
         self.layers: list[dict[str, Any]] = []
         self.notes: list[str] = []
         self.correct_before: int | None = None
+        self.phases: list[list[Any]] = []
 
     def baseline(self) -> nn.Module:
         """The trained dense network."""
@@ -49,12 +57,43 @@ class CaseTools:
         """The dense network as it was drawn at random."""
         return self.prepared.build()
 
-    def compress(self, model: nn.Module, *, rescale: bool = False) -> nn.Module:
+    def compress(
+        self, model: nn.Module, *, rescale: bool = False, ranks: Mapping[str, Ranks] | None = None
+    ) -> nn.Module:
         """A compressed copy of `model`."""
-        decomposition = decompose(self.prepared, model, rescale=rescale, note=self.notes.append)
+        decomposition = decompose(self.prepared, model, rescale=rescale, ranks=ranks, note=self.notes.append)
         self.decompositions.append(decomposition)
+        self.phases.append(["decompose", decomposition.seconds])
         self.layers = _layers(decomposition, diagnose(self.prepared, model, decomposition))
         return decomposition.model
+
+    def parts(self, model: nn.Module) -> Sequence[WeightPart]:
+        """What was factorised in `model`."""
+        return parts_of(self._made(model).swapped, self.prepared.job.case.seed)
+
+    def factors(self, model: nn.Module) -> Mapping[str, tuple[str, ...]]:
+        """Layer -> names of its factors in `model`."""
+        made = next((made for made in self.decompositions if made.model is model), None)
+        if made is None:
+            return {}
+        check_factors(made.swapped, made.names)
+        return made.names
+
+    def expand(self, model: nn.Module) -> nn.Module:
+        """The dense network that computes what `model` does now."""
+        made = self._made(model)
+        return expanded(made.swapped, made.names)
+
+    def _made(self, model: nn.Module) -> Decomposition:
+        for made in self.decompositions:
+            if made.model is model:
+                return made
+        raise PluginError(f"{self.prepared.job.case}: got a network that compress did not give, wanted one that it did")
+
+    @property
+    def rank_path(self) -> list[dict[str, list[int]]]:
+        """The ranks of each part, decomposition by decomposition."""
+        return [{name: list(ranks) for name, ranks in made.swapped.ranks.items()} for made in self.decompositions]
 
     def evaluate_before(self, model: nn.Module) -> None:
         """Evaluate `model` as it is before training."""
@@ -82,9 +121,39 @@ class CaseTools:
     def fit(self, model: nn.Module, *, epochs: int, lr: float, guide: Guide | None = None) -> Fit:
         """Train `model` in place."""
         parallel = self.prepared.plugins["parallel"]
-        fitted = fit_model(self.prepared, model, parallel, epochs=epochs, lr=lr, guide=guide)
+        with energy_of(self._devices()) as used:
+            fitted = fit_model(
+                self.prepared,
+                model,
+                parallel,
+                epochs=epochs,
+                lr=lr,
+                guide=self._together(model, guide),
+                kernels=self._kernels(model),
+                number=len(self.fits) + 1,
+            )
+        self.energies.append(used)
         self.fits.append(fitted)
+        self.phases.append(["train", sum(fitted.epoch_s)])
         return fitted
+
+    def _kernels(self, model: nn.Module) -> Mapping[str, Shape]:
+        """Of the layers that were compressed in `model`; none in a network that is dense."""
+        return next((made.kernels for made in self.decompositions if made.model is model), {})
+
+    def _together(self, model: nn.Module, own: Guide | None) -> Guide | None:
+        """The guides of a mixture's other trainings, then the driving one's, whose penalties they leave alone."""
+        others = [bound.module.guide(self, model, bound.options) for bound in self.prepared.companions]
+        guides = [*others, *([] if own is None else [own])]
+        return Together(guides) if guides else None
+
+    def _devices(self) -> list[str]:
+        """Those that a fit is spread over: a GPU for each process, counted from the one that is named."""
+        device, parallel = self.prepared.device, self.prepared.plugins["parallel"]
+        if device.type != "cuda":
+            return [str(device)]
+        processes = 1 if parallel.module.IN_PROCESS else parallel.atom.count or 1
+        return [f"cuda:{(device.index or 0) + rank}" for rank in range(processes)]
 
 
 def _layers(decomposition: Decomposition, diagnosis: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:

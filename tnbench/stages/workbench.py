@@ -18,7 +18,8 @@ from tnbench.core.protocols import Crew
 from tnbench.engine.batches import Batches, batches
 from tnbench.engine.compress import swap_layers
 from tnbench.engine.evaluate import mode_of, normalise
-from tnbench.engine.step import Step, optimiser_for
+from tnbench.engine.precision import lay_out
+from tnbench.engine.step import step_of
 from tnbench.engine.swapped import Swapped
 from tnbench.stages.conditions import conditions_of
 from tnbench.stages.decompose import Decomposition, decompose, warm_up
@@ -129,7 +130,8 @@ class Workbench:
             pictures.augmentation,
             self.prepared.dtype,
         )
-        take = Step(model, self._crew.wrap(model), optimiser_for(model, recipe), data, recipe, self._crew)
+        lay_out(model, recipe)
+        take = step_of(model, data, recipe, self._crew, kernels=self.decomposition.kernels)
         first = next(batches(len(data), recipe, epoch=0))
         return lambda: take(first, epoch=0, number=0)
 

@@ -63,8 +63,9 @@ class Baselines:
         """Whether the case's training starts from a baseline. A broken plug-in needs none: its cases fail anyway."""
         if case.training not in self._needed:
             try:
-                bound = self._registry.bind("training", case.atoms("training")[0])
-                self._needed[case.training] = bool(bound.module.needs_baseline(bound.options))
+                trainings = [self._registry.bind("training", atom) for atom in case.atoms("training")]
+                needs = [bound.module.needs_baseline(bound.options) for bound in trainings]
+                self._needed[case.training] = any(needs)
             except PluginError:
                 self._needed[case.training] = False
         return self._needed[case.training]
@@ -101,4 +102,4 @@ class Baselines:
 
 def _dense_job(case: Case, key: str, job: Job) -> Job:
     dense = Case(DENSE, FULL, case.model, case.dataset, "scratch", SINGLE, case.seed)
-    return Job(dense, key, job.settings, job.limits, job.data_root, job.results, job.plugin_files)
+    return dataclasses.replace(job, case=dense, key=key, baseline=None, attempt=1)

@@ -23,14 +23,20 @@ def reproducing_command(job: Job, registry: Registry) -> str:
         value = getattr(job.settings, field.name)
         if value != field.default:
             words += option(field.name, value)
-    if job.limits != Limits():
-        words += ["--timeout", f"{job.limits.timeout_s:.12g}"]
+    words += [word for name, value in limits_given(job.limits).items() for word in option(name, value)]
     for name in ("data_root", "results"):
         if getattr(job, name) != getattr(Request, name):
             words += option(name, getattr(job, name))
     for file in _plugin_files(job, registry):
         words += ["--plugin", file]
     return shlex.join([*words, "--fresh"])
+
+
+def limits_given(limits: Limits) -> dict[str, str]:
+    """Name of the option -> its value, of the limits that differ from the defaults."""
+    fields = {"timeout": "timeout_s", "checkpoint_every": "checkpoint_s"}
+    values = {name: (getattr(limits, field), getattr(Limits, field)) for name, field in fields.items()}
+    return {name: f"{value:.12g}" for name, (value, default) in values.items() if value != default}
 
 
 def option(name: str, value: Any) -> list[str]:

@@ -9,6 +9,9 @@ from tnbench.core.registry import Registry
 
 DENSE, FULL, SINGLE = "dense", "full", "single"
 
+_MIXED = ("method", "training")
+"""Axes that take mixtures."""
+
 
 def check_part(axis: str, text: str, registry: Registry) -> None:
     """Raise UsageError, with the nearest name, unless plug-ins serve `text`.
@@ -16,7 +19,7 @@ def check_part(axis: str, text: str, registry: Registry) -> None:
     A mixture on an axis where nothing serves mixtures only has to parse.
     """
     atoms = parse_part(axis, text)
-    if axis == "method":
+    if axis in _MIXED:
         for atom in atoms:
             registry.find(axis, atom.name)
             _check_count(axis, atom)
@@ -39,7 +42,7 @@ def check_case(case: Case, registry: Registry) -> None:
 def why_meaningless(case: Case) -> str:
     """Why a case whose names are all served cannot be run all the same; empty if it can."""
     for axis in AXES:
-        if axis != "method" and len(case.atoms(axis)) > 1:
+        if axis not in _MIXED and len(case.atoms(axis)) > 1:
             what = "meshes" if axis == "parallel" else "mixtures"
             return f"{axis} {case.part(axis)}: {what} ({mixture_sign(axis)}) are not served yet; name one part alone"
     if (case.method == DENSE) != (case.rank == FULL):

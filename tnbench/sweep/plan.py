@@ -18,7 +18,7 @@ from tnbench.core.job import Job
 from tnbench.core.record import STATUSES, Record
 from tnbench.core.registry import Registry
 from tnbench.core.revision import Revision
-from tnbench.core.settings import Limits, Settings, record_key
+from tnbench.core.settings import Limits, Settings, changed_limits, record_key
 from tnbench.measure.environment import surroundings
 from tnbench.store.records import Store
 from tnbench.sweep.baselines import BaselineNode, Baselines
@@ -41,6 +41,7 @@ class Request:
     seeds: int | None = None
     overrides: Mapping[str, Any] = field(default_factory=dict)
     timeout_s: float | None = None
+    checkpoint_s: float | None = None
     fresh: bool = False
     rerun: tuple[str, ...] = ()
     launches: int | None = None
@@ -79,6 +80,13 @@ class Plan:
     baselines: tuple[BaselineNode, ...]
     seen: frozenset[str] = frozenset()
     """Ids of the store's lines that the plan was made from: any other was written since."""
+    cost: str = ""
+    """What the suite says of its cost: that of all its cases."""
+
+    @property
+    def device_model(self) -> str | None:
+        """The name of the device that cases are to run on; None where none is to run or done."""
+        return next((entry.identity["device_model"] for entry in self.entries if entry.identity), None)
 
 
 def make_plan(request: Request, registry: Registry, store: Store) -> Plan:
@@ -86,7 +94,7 @@ def make_plan(request: Request, registry: Registry, store: Store) -> Plan:
     suite = _suite(request, registry)
     settings = suite.settings.changed(request.overrides)
     settings = settings.changed({"device": resolve_device(settings.device)})
-    limits = suite.limits if request.timeout_s is None else Limits(request.timeout_s)
+    limits = changed_limits(suite.limits, request.timeout_s, request.checkpoint_s)
     for status in request.rerun:
         if status not in STATUSES:
             raise UsageError(f"--rerun: {unknown('status', status, STATUSES)}")
@@ -96,7 +104,7 @@ def make_plan(request: Request, registry: Registry, store: Store) -> Plan:
     planner = _Planner(request, registry, store, settings, limits)
     entries = tuple(planner.entry(cell) for cell in _selected(suite.cells, request.select, registry))
     nodes = tuple(planner.baselines.nodes.values())
-    return Plan(suite.name, suite.summary, settings, limits, entries, nodes, seen)
+    return Plan(suite.name, suite.summary, settings, limits, entries, nodes, seen, suite.cost)
 
 
 def _suite(request: Request, registry: Registry) -> Suite:
@@ -174,7 +182,16 @@ class _Planner:
     def _run(self, case: Case, key: str, why: str, identity: Identity, launches: int) -> Entry:
         self._check_options(case)
         roots, files = (self._request.data_root, self._request.results), self._registry.plugin_files
-        job = Job(case, key, self._settings, self._limits, *roots, files, attempt=self._attempts[key] + 1)
+        job = Job(
+            case,
+            key,
+            self._settings,
+            self._limits,
+            *roots,
+            files,
+            attempt=self._attempts[key] + 1,
+            resumes=not self._request.fresh,
+        )
         baseline, waits_for = self.baselines.serve(case, job)
         job = dataclasses.replace(job, baseline=baseline)
         return Entry(case, key, "run", why, job, None, identity, waits_for, launches)

@@ -75,6 +75,7 @@ def _unmeasured(job: Job, execution: Execution) -> Record:
         job.key,
         execution.result.status,
         execution.result.reason,
+        samples={"loss": list(execution.result.loss)} if execution.result.loss else {},
         settings=job.settings.as_json(),
         limits=dataclasses.asdict(job.limits),
         provenance={"started": execution.started, **surroundings(job.settings.device)},

@@ -133,7 +133,7 @@ class _Run:
         self._plan, self._store, self._registry = plan, store, registry
         self._executor, self._listener, self._stages = executor, listener, stages
         self._deadline = math.inf if max_time_s is None else time.monotonic() + max_time_s
-        self._durations = Durations(store.records(), store.baselines())
+        self._durations = Durations(store.records(), store.baselines(), plan.device_model)
         self._nodes = {node.key: node for node in plan.baselines}
         self._trained: dict[str, Baseline | Execution | None] = {}
         self._new: dict[str, Record] = {}

@@ -27,6 +27,7 @@ class SuiteListing(NamedTuple):
 
     name: str
     summary: str
+    cost: str
 
 
 @dataclass(frozen=True)
@@ -46,14 +47,13 @@ class Suite:
     settings: Settings
     limits: Limits
     cells: tuple[Cell, ...]
+    cost: str = ""
 
 
 def suite_listings() -> list[SuiteListing]:
-    """Name and summary of every suite that comes with tnbench."""
-    return [
-        SuiteListing(name, tomllib.loads((FOLDER / f"{name}.toml").read_text(encoding="utf-8"))["summary"])
-        for name in suite_names()
-    ]
+    """Every suite that comes with tnbench."""
+    written = {name: tomllib.loads((FOLDER / f"{name}.toml").read_text(encoding="utf-8")) for name in suite_names()}
+    return [SuiteListing(name, table["summary"], table.get("cost", "")) for name, table in written.items()]
 
 
 def load_suite(name_or_file: str, registry: Registry, *, seeds: int | None = None) -> Suite:
@@ -68,7 +68,7 @@ def load_suite(name_or_file: str, registry: Registry, *, seeds: int | None = Non
         raise UsageError(f"{file}: no case in it, wanted a [[product]] or cases = [...]")
     with located(str(file)):
         settings, limits = Settings().changed(written.settings), _limits(written.limits)
-    return Suite(file.stem, written.summary, settings, limits, cells)
+    return Suite(file.stem, written.summary, settings, limits, cells, written.cost)
 
 
 def _limits(values: Mapping[str, Any]) -> Limits:

@@ -1,6 +1,7 @@
 """Suite files: TOML read and checked, every error naming file and key; `extends` followed. No case is made here.
 
 summary = "What the suite is for."            one sentence, as it is listed
+cost = "minutes on a laptop"                  where, and about how long, as it is listed and planned
 extends = "quick"                             or a file: its settings, limits, products, cases and exclusions
 cases = ["cp/x4/cnn8/digits/none/single#0"]   single cases, beside the products
 
@@ -42,6 +43,7 @@ _PRODUCT = (*AXES, "seeds")
 _EXCLUDE = ("select", "reason")
 _KINDS: Mapping[str, type] = {
     "summary": str,
+    "cost": str,
     "extends": str,
     "settings": dict,
     "limits": dict,
@@ -72,6 +74,7 @@ class Written:
     products: tuple[Product, ...] = ()
     cases: tuple[tuple[str, str], ...] = ()
     excludes: tuple[tuple[str, str, str], ...] = ()
+    cost: str = ""
 
 
 def suite_names() -> list[str]:
@@ -144,6 +147,7 @@ def _check(file: Path, data: Mapping[str, Any]) -> Written:
             tuple(_product(f"{file}: product {n}", table) for n, table in enumerate(data.get("product", ()), 1)),
             tuple((f"{file}: cases", _text("cases", case)) for case in data.get("cases", ())),
             tuple(_exclude(file, f"exclude {n}", table) for n, table in enumerate(data.get("exclude", ()), 1)),
+            data.get("cost", ""),
         )
 
 
@@ -205,4 +209,5 @@ def _merge(base: Written, own: Written) -> Written:
         base.products + own.products,
         base.cases + own.cases,
         base.excludes + own.excludes,
+        own.cost,
     )

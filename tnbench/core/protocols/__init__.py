@@ -3,12 +3,12 @@
 Types from torch are named for the reader and the type checker only; importing these files imports no torch.
 """
 
-from tnbench.core.protocols.datasets import Augmentation, Dataset, Normalisation, Pictures, Wanted
+from tnbench.core.protocols.datasets import Augmentation, Dataset, Normalisation, Pictures, StoredPictures, Wanted
 from tnbench.core.protocols.methods import GroupMethod, Method, NetworkMethod
 from tnbench.core.protocols.models import Model
 from tnbench.core.protocols.parallel import Crew, Parallel, RankEntry
 from tnbench.core.protocols.ranks import Candidate, Choice, KeepDense, Probe, RankPolicy
-from tnbench.core.protocols.training import Fit, Guide, Recipe, Training, TrainingTools
+from tnbench.core.protocols.training import Fit, Guide, Part, Recipe, Training, TrainingTools
 from tnbench.core.protocols.weights import Factors, Pixels, Ranks, Shape, Stats
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "NetworkMethod",
     "Normalisation",
     "Parallel",
+    "Part",
     "Pictures",
     "Pixels",
     "Probe",
@@ -36,6 +37,7 @@ __all__ = [
     "Recipe",
     "Shape",
     "Stats",
+    "StoredPictures",
     "Training",
     "TrainingTools",
     "Wanted",

@@ -28,11 +28,18 @@ def _missing(percent: float) -> float:
 _UNITS = {"s": ("seconds", 1.0), "ms": ("seconds", 1e-3), "byte": ("bytes", 1.0)}
 _TURNED: dict[str, tuple[str, str, str, Callable[[float], float]]] = {
     "top1": ("top1_error", "%", "test pictures classified wrong right after training, at the last epoch", _missing),
+    "top5": ("top5_error", "%", "test pictures whose label is not among the five best", _missing),
     "top1_before": ("top1_before_error", "%", "the same right after decomposition, before training", _missing),
     "throughput": (
         "picture_s",
         "seconds",
         "1 / throughput, the time for a picture at batch 128",
+        lambda rate: 1 / rate,
+    ),
+    "train_pictures_per_s": (
+        "train_picture_s",
+        "seconds",
+        "1 / train_pictures_per_s, the time for a picture in training",
         lambda rate: 1 / rate,
     ),
 }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tnbench.measure.statistics import Estimate
 from tnbench.reporting.figures.axes import LATENCY, TOP1, Quantity, ratio_axis, scale_x, scale_y
 from tnbench.reporting.figures.labels import BACKING, Label, put_labels, room_for
-from tnbench.reporting.figures.style import DENSE_COLOUR, Look, drawing
+from tnbench.reporting.figures.style import DENSE_COLOUR, FRONT_COLOUR, Look, drawing
 from tnbench.reporting.figures.svg import inline_svg
 from tnbench.reporting.launches import Timing
 from tnbench.reporting.points import Point, curves
@@ -32,11 +32,18 @@ def estimate(point: Point, quantity: Quantity) -> Estimate | Timing | None:
 
 
 def curve_panel(
-    points: Sequence[Point], x: Quantity, y: Quantity, looks: Mapping[str, Look], *, name: str, title: str
+    points: Sequence[Point],
+    x: Quantity,
+    y: Quantity,
+    looks: Mapping[str, Look],
+    *,
+    name: str,
+    title: str,
+    front: Sequence[Point] = (),
 ) -> str | None:
     """One panel as SVG; None where no point has both quantities. `name` prefixes the ids of its elements.
 
-    The x axis is logarithmic: a point that is not above 0 there is left out.
+    The x axis is logarithmic: a point that is not above 0 there is left out. `front` are those to ring and to join.
     """
     from matplotlib.figure import Figure
 
@@ -48,6 +55,7 @@ def curve_panel(
         axes = figure.subplots()
         labels = _labels(shown, x, y, looks)
         _draw(axes, shown, x, y, looks)
+        _draw_front(axes, [point for point in shown if any(point is member for member in front)], x, y)
         _frame(axes, shown, x, y, room_for(labels, _AXES_WIDTH_PT))
         put_labels(figure, axes, labels, _AXES_HEIGHT_PT)
         return inline_svg(figure, name=name, description=f"{title}: {y.label} against {x.label}")
@@ -126,6 +134,16 @@ def _draw_dense(axes: Axes, point: Point, x: Quantity, y: Quantity, look: Look) 
         ha="right",
         va="bottom",
     )
+
+
+def _draw_front(axes: Axes, front: Sequence[Point], x: Quantity, y: Quantity) -> None:
+    """Stairs: up to the next member's cost nothing better than this one is known."""
+    stairs = sorted((_value(point, x), _value(point, y)) for point in front)
+    if not stairs:
+        return
+    across, upwards = zip(*stairs, strict=True)
+    axes.plot(across, upwards, drawstyle="steps-post", color=FRONT_COLOUR, linewidth=5, alpha=0.35, zorder=1.0)
+    axes.plot(across, upwards, "o", markersize=13, markerfacecolor="none", markeredgecolor=FRONT_COLOUR, zorder=1.6)
 
 
 def _frame(axes: Axes, points: Sequence[Point], x: Quantity, y: Quantity, room: float) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 INK, GREY, FAINT = "#1f2933", "#5f6b76", "#dde3e9"
 DENSE_COLOUR = "#1f2933"
 SLOWER_COLOUR = "#b3360b"
+FRONT_COLOUR = "#b8912b"
 
 _COLOURS = ("#0072b2", "#d55e00", "#00875f", "#b0508a", "#8a6d00", "#2b8fd0", "#6a51a3", "#a3324b")
 """Okabe and Ito's palette (2008), darkened where it is too light for text on white, and two more."""

@@ -13,11 +13,15 @@ from tnbench.core.errors import Diverged, NotApplicable, RankDied, TnbenchError
 
 @dataclass(frozen=True)
 class Result:
-    """How a call ended: a record's status, the reason unless it is ``ok``, and what the call returned."""
+    """How a call ended: a record's status, the reason unless it is ``ok``, and what the call returned.
+
+    `loss` is what a training that diverged had seen, one mean per epoch.
+    """
 
     status: str
     reason: str = ""
     value: Any = None
+    loss: tuple[float, ...] = ()
 
 
 class Executor(Protocol):
@@ -36,7 +40,7 @@ def outcome_of(call: Callable[[], Any]) -> Result:
         return Result("ok", value=call())
     except Exception as error:
         traceback.print_exc()
-        return Result(_status(error), _reason(error))
+        return Result(_status(error), _reason(error), loss=tuple(error.loss) if isinstance(error, Diverged) else ())
 
 
 def _status(error: Exception) -> str:
