@@ -71,6 +71,15 @@ def no_configuration_of_git() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def a_pytest_in_a_test_is_no_worker() -> Iterator[None]:
+    """pytest-benchmark times nothing in the processes of pytest-xdist, and knows them by their environment."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("PYTEST_XDIST_")]:
+            patch.delenv(name)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def heed_interrupts() -> Iterator[None]:
     """A shell starts background jobs with SIGINT ignored; the tests that interrupt mean it."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
