@@ -69,11 +69,11 @@ class CaseTools:
 
     def parts(self, model: nn.Module) -> Sequence[WeightPart]:
         """What was factorised in `model`."""
-        return parts_of(self._made(model).swapped, self.prepared.job.case.seed)
+        return parts_of(self._origin(model).swapped, self.prepared.job.case.seed)
 
     def factors(self, model: nn.Module) -> Mapping[str, tuple[str, ...]]:
         """Layer -> names of its factors in `model`."""
-        made = next((made for made in self.decompositions if made.model is model), None)
+        made = self._made(model)
         if made is None:
             return {}
         check_factors(made.swapped, made.names)
@@ -81,14 +81,20 @@ class CaseTools:
 
     def expand(self, model: nn.Module) -> nn.Module:
         """The dense network that computes what `model` does now."""
-        made = self._made(model)
+        made = self._origin(model)
         return expanded(made.swapped, made.names)
 
-    def _made(self, model: nn.Module) -> Decomposition:
-        for made in self.decompositions:
-            if made.model is model:
-                return made
-        raise PluginError(f"{self.prepared.job.case}: got a network that compress did not give, wanted one that it did")
+    def _made(self, model: nn.Module) -> Decomposition | None:
+        """The decomposition that gave `model`; None for a network that is dense."""
+        return next((made for made in self.decompositions if made.model is model), None)
+
+    def _origin(self, model: nn.Module) -> Decomposition:
+        made = self._made(model)
+        if made is None:
+            raise PluginError(
+                f"{self.prepared.job.case}: got a network that compress did not give, wanted one that it did"
+            )
+        return made
 
     @property
     def rank_path(self) -> list[dict[str, list[int]]]:
@@ -139,7 +145,8 @@ class CaseTools:
 
     def _kernels(self, model: nn.Module) -> Mapping[str, Shape]:
         """Of the layers that were compressed in `model`; none in a network that is dense."""
-        return next((made.kernels for made in self.decompositions if made.model is model), {})
+        made = self._made(model)
+        return {} if made is None else made.kernels
 
     def _together(self, model: nn.Module, own: Guide | None) -> Guide | None:
         """The guides of a mixture's other trainings, then the driving one's, whose penalties they leave alone."""

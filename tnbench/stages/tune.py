@@ -58,9 +58,10 @@ def tune(prepared: Prepared) -> Tuning:
     if not pictures.meaningful:
         raise NotApplicable("tune chooses by accuracy, and the labels of this data set are made up; take tune = 0")
     kept, split_off = split_off_validation(pictures.train_labels, prepared.job.case.seed)
+    parted = _without(prepared, kept, split_off)
     trials: list[Trial] = []
     for factor in factors(settings.tune, prepared.job.case.seed):
-        trial = _try(_without(prepared, kept, split_off), factor, len(trials))
+        trial = _try(parted, factor, len(trials))
         if trial is None:
             return Tuning(prepared, notes=["nothing is trained here, so no learning rate was tuned"])
         trials.append(trial)
