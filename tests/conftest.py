@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tnbench.distributed.pool import RankPool
+
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Workers share the cores; more threads than cores would make everything slower, what tests start included.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -47,6 +49,20 @@ def mnist() -> Path:
 def checkpoints() -> Path:
     """A folder of published checkpoints."""
     return folder_of("TNBENCH_CHECKPOINTS", "published checkpoints")
+
+
+@pytest.fixture(scope="session")
+def two_ranks() -> Iterator[RankPool]:
+    """Two processes of one thread each that form a gloo group; started at the first use."""
+    with RankPool(2) as pool:
+        yield pool
+
+
+@pytest.fixture(scope="session")
+def four_ranks() -> Iterator[RankPool]:
+    """Four processes of one thread each that form a gloo group; started at the first use."""
+    with RankPool(4) as pool:
+        yield pool
 
 
 @pytest.fixture(scope="module")

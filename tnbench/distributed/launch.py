@@ -6,18 +6,18 @@ import os
 import signal
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import psutil
 from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from tnbench.core.errors import RankDied
 from tnbench.core.protocols import RankEntry
+from tnbench.distributed.loopback import environment, variables
 from tnbench.distributed.rank import Assignment, put, run_rank, take
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
@@ -50,7 +50,7 @@ def launch_ranks(
 
 
 def _run_all(assignment: Assignment, world: int) -> None:
-    with _environment(_variables(assignment.threads)), _signal_handlers_kept():
+    with environment(variables(assignment.threads)), _signal_handlers_kept():
         try:
             elastic_launch(_config(assignment.folder, world), run_rank)(assignment)
         except ChildFailedError as failed:
@@ -90,34 +90,6 @@ def _cause(failed: ChildFailedError, assignment: Assignment, world: int) -> Exce
     raised = [take(file) for file in map(assignment.error, range(world)) if file.exists()]
     error: Exception = min(raised, key=lambda stamped: stamped[0])[1]
     return error
-
-
-def _variables(threads: int) -> dict[str, str]:
-    """Threads from the start on, and what keeps gloo, NCCL and the agent from listening beyond loopback."""
-    loopback = next(
-        name
-        for name, addresses in psutil.net_if_addrs().items()
-        if any(address.address == "127.0.0.1" for address in addresses)
-    )
-    return {
-        "OMP_NUM_THREADS": str(threads),
-        "GLOO_SOCKET_IFNAME": loopback,
-        "NCCL_SOCKET_IFNAME": loopback,
-        "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",  # the agent's own store listens on every interface
-    }
-
-
-@contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Set `values`; afterwards every variable is as it was, those that torch sets on the way included."""
-    before = dict(os.environ)
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name in os.environ.keys() - before.keys():
-            del os.environ[name]
-        os.environ.update(before)
 
 
 @contextmanager

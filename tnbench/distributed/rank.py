@@ -22,6 +22,7 @@ import torch.distributed as dist
 
 from tnbench.core.protocols import Crew, RankEntry
 from tnbench.core.registry import KINDS, Registry
+from tnbench.distributed.collectives import barrier
 from tnbench.distributed.crew import unchanged
 
 _COLLECTIVE_TIMEOUT = timedelta(minutes=5)
@@ -98,8 +99,8 @@ def _work(assignment: Assignment, rank: int, world: int) -> Any:
         device_id=device if device.type == "cuda" else None,
     )
     entry = _entry(assignment, rank)
-    result = entry(Crew(rank, world, device, torch.get_num_threads(), unchanged, _barrier))
-    _barrier()
+    result = entry(Crew(rank, world, device, torch.get_num_threads(), unchanged, barrier))
+    barrier()
     dist.destroy_process_group()
     return result
 
@@ -108,7 +109,7 @@ def _entry(assignment: Assignment, rank: int) -> RankEntry:
     """Read the entry, whose file goes at once: it has the pictures in it, and a killed launcher clears nothing away."""
     _load_given_plugins(assignment.plugin_files)
     entry: RankEntry = take(assignment.entry)
-    _barrier()
+    barrier()
     if rank == 0:
         assignment.entry.unlink()
     return entry
@@ -132,10 +133,6 @@ def _device_of(text: str, rank: int) -> torch.device:
     device = torch.device("cuda", (named.index or 0) + rank)
     torch.cuda.set_device(device)
     return device
-
-
-def _barrier() -> None:
-    dist.barrier()
 
 
 def _portable(error: Exception) -> Exception:

@@ -26,6 +26,10 @@ class Together(Guide):
         self._device = torch.device("cpu")
         self._seconds: list[float] = []
 
+    @property
+    def shardable(self) -> bool:
+        return all(guide.shardable for guide in self._guides)
+
     def begin(self, model: nn.Module, crew: Crew) -> None:
         self._device = crew.device
         for guide in self._guides:

@@ -71,9 +71,11 @@ def fit(
     epoch, off the clock.
 
     Raises Diverged at the first epoch whose loss is not finite or has exploded, NotApplicable where a batch has fewer
-    pictures than there are ranks.
+    pictures than it has shares, or where something reads whole weights of which each rank has a shard.
     """
     _check_shares(len(labels), recipe, crew)
+    if crew.gather is not None:
+        _check_sharded(guide, recipe, watched)
     model.to(crew.device, dtype)
     run = RankFit(threads=crew.threads)
     if recipe.epochs:
@@ -83,19 +85,28 @@ def fit(
             normalisation,
             augmentation,
             dtype,
-            rank=crew.rank,
-            world=crew.world,
+            rank=crew.data_rank,
+            world=crew.data_world,
         )
         lay_out(model, recipe)
         optimiser_for(model, recipe)  # the first of a process imports 150 MB of torch, not to be charged here
+        checkpoint = checkpoint if crew.gather is None else None  # a rank's optimiser has the state of its shards only
         given = _Given(data, recipe, crew, kernels or {}, watched, checkpoint)
         earlier = stored(checkpoint, crew) if checkpoint else None
         with PeakMemory(crew.device) as peak, mode_of(model, training=True), _own_generator(recipe, crew):
             _train(_begun(model, guide or Guide(), run, given, earlier), given, peak)
         run.peak_bytes = max(run.peak_bytes, peak.bytes)
+    state = whole_state(model, crew)
     if crew.rank == 0:
-        run.state = {name: value.detach().to("cpu", copy=True) for name, value in model.state_dict().items()}
+        run.state = state
     return run
+
+
+def whole_state(model: nn.Module, crew: Crew) -> dict[str, Tensor]:
+    """The state dict of the model as it was before the crew wrapped it, on the CPU. Every rank calls it alike."""
+    if crew.gather is not None:
+        return crew.gather(model)
+    return {name: value.detach().to("cpu", copy=True) for name, value in model.state_dict().items()}
 
 
 class _Given(NamedTuple):
@@ -116,8 +127,9 @@ def _begun(model: nn.Module, guide: Guide, run: RankFit, given: _Given, earlier:
     if earlier is not None:
         guide.resume(model, earlier["ranks"][crew.rank]["guide"])
         model.load_state_dict(earlier["model"])
+    take = _step(model, guide, given)
     average = Average(model, recipe.ema) if recipe.ema else None
-    progress = Progress(model, guide, _step(model, guide, given), average, run)
+    progress = Progress(model, guide, take, average, run)
     if earlier is not None:
         take_up(progress, earlier, crew)
         crew.notes.append(
@@ -181,7 +193,8 @@ def _step(model: nn.Module, guide: Guide, given: _Given) -> Step:
 def _means(total: Tensor, n: int, crew: Crew) -> tuple[float, float]:
     if crew.world > 1:
         torch.distributed.all_reduce(total)
-    loss, cross_entropy = (total / n).tolist()
+    alike = crew.world // crew.data_world  # ranks that work on one share have its loss each
+    loss, cross_entropy = (total / (n * alike)).tolist()
     return loss, cross_entropy
 
 
@@ -189,7 +202,7 @@ def _top1(progress: Progress, given: _Given, watched: Watched) -> float:
     """In percent, of the weights that would be given back now."""
     average, data = progress.average, given.data
     # No more pictures at a time than a rank trains on, so that the peak of memory stays the training's.
-    most = max(1, given.recipe.batch_size // given.crew.world)
+    most = max(1, given.recipe.batch_size // given.crew.data_world)
     with average.in_place_of(progress.model) if average is not None else nullcontext():
         correct = count_correct(
             progress.model,
@@ -205,10 +218,25 @@ def _top1(progress: Progress, given: _Given, watched: Watched) -> float:
 
 def _check_shares(n: int, recipe: Recipe, crew: Crew) -> None:
     smallest = n // batches_per_epoch(n, recipe)
-    if smallest < crew.world:
+    if smallest < crew.data_world:
         raise NotApplicable(
-            f"a batch of {smallest} pictures cannot be shared by {crew.world} processes; "
+            f"a batch of {smallest} pictures cannot be shared by {crew.data_world} processes; "
             f"raise batch_size ({recipe.batch_size}) or take fewer processes"
+        )
+
+
+def _check_sharded(guide: Guide | None, recipe: Recipe, watched: Watched | None) -> None:
+    """Nothing may want whole weights during training where no rank has them."""
+    wants = {
+        "this training method": guide is not None and type(guide) is not Guide and not guide.shardable,
+        "decay_on = kernel": recipe.decay_on == "kernel",
+        "clip": bool(recipe.clip),
+        "curve": watched is not None,
+        "compile": recipe.compile,
+    }
+    for what in (name for name, wanted in wants.items() if wanted):
+        raise NotApplicable(
+            f"{what} wants the whole network on each process, which has a shard of it; take ddp instead"
         )
 
 
@@ -216,5 +244,5 @@ def _check_shares(n: int, recipe: Recipe, crew: Crew) -> None:
 def _own_generator(recipe: Recipe, crew: Crew) -> Iterator[None]:
     """Layers that draw at random (dropout) draw from (seed, rank); the caller's generator returns unmoved."""
     with torch.random.fork_rng(devices=[crew.device] if crew.device.type == "cuda" else []):
-        torch.manual_seed(key(recipe.seed, crew.rank, _LAYERS))
+        torch.manual_seed(key(recipe.seed, crew.data_rank, _LAYERS))
         yield

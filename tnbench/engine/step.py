@@ -47,10 +47,10 @@ class Step:
 
         The loss summed over the share comes back, detached, on the device.
         """
-        share = batch.tensor_split(self._crew.world)[self._crew.rank]
+        share = batch.tensor_split(self._crew.data_world)[self._crew.data_rank]
         inputs, labels = self._data.batch(share, self._recipe, epoch)
         rate = RATES[self._recipe.schedule](number, self._total, self._recipe.lr)
-        weight = len(share) * self._crew.world / len(batch)
+        weight = len(share) * self._crew.data_world / len(batch)
         evaluate = partial(self._evaluate, laid_out(inputs, self._recipe), labels, weight)
         loss = self._guide.take(self._model, evaluate, rate)
         if loss is None:
@@ -98,11 +98,13 @@ def step_of(
 ) -> Step:
     """The steps of `recipe` on `model`, whose parameters must be those that it is to train.
 
-    `kernels` are those of compressed layers (`kernel_decay.kernel_sides`).
+    `kernels` are those of compressed layers (`kernel_decay.kernel_sides`). The crew wraps the model first, since what
+    is to be trained may be a rank's shards.
     """
+    wrapped = compiled(crew.wrap(model), recipe, crew)
     decay = KernelDecay(model, kernels or {}, recipe.weight_decay) if recipe.decay_on == "kernel" else None
     optimiser = optimiser_for(model, recipe, decay.parameters if decay else ())
-    return Step(model, compiled(crew.wrap(model), recipe, crew), optimiser, data, recipe, crew, guide, decay)
+    return Step(model, wrapped, optimiser, data, recipe, crew, guide, decay)
 
 
 def _set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:

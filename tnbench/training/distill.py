@@ -60,6 +60,10 @@ class Distill(Guide):
         self.teacher = teacher.cpu().eval().requires_grad_(False)
         self._temperature, self._weight = temperature, weight
 
+    @property
+    def shardable(self) -> bool:
+        return True
+
     def begin(self, model: nn.Module, crew: Crew) -> None:
         self.teacher.to(crew.device)
 

@@ -9,15 +9,20 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import torch
-    from torch import nn
+    from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
 class Crew:
     """The processes that share one piece of work, as seen by one of them.
 
-    `wrap` prepares a model for training by all of them (DistributedDataParallel, say); `barrier` waits for all.
+    `wrap` prepares a model for work by all of them (DistributedDataParallel, say) and gives what to call in its place;
+    it may put a rank's own shards in the place of the model's layers, in place. `barrier` waits for all.
     `notes` are sentences for the record; `wrap` adds what only the model tells.
+
+    A batch is cut into `data_world` shares, and this rank works on number `data_rank`: by default each rank has a share
+    of its own. `gather` gives the state dict of the whole model on the CPU, and every rank must call it; None where a
+    wrapped model is whole on each rank.
     """
 
     rank: int
@@ -27,6 +32,19 @@ class Crew:
     wrap: Callable[[nn.Module], nn.Module]
     barrier: Callable[[], None]
     notes: list[str] = field(default_factory=list)
+    share: tuple[int, int] | None = None
+    """(`data_rank`, `data_world`) where these are not (`rank`, `world`)."""
+    gather: Callable[[nn.Module], dict[str, Tensor]] | None = None
+
+    @property
+    def data_rank(self) -> int:
+        """Which share of a batch this rank works on."""
+        return self.share[0] if self.share else self.rank
+
+    @property
+    def data_world(self) -> int:
+        """Into how many shares a batch is cut."""
+        return self.share[1] if self.share else self.world
 
 
 RankEntry = Callable[[Crew], Any]

@@ -64,7 +64,14 @@ class Guide:
 
     Each method is called at its moment and here does nothing, so a guide defines those it needs. `model` is the network
     that is trained, on its device and not wrapped for parallel training.
+
+    `shardable` says that nothing but `begin` and `loss` is defined and that no weights of `model` are read, so that the
+    guide can take part where each rank holds a shard of them.
     """
+
+    @property
+    def shardable(self) -> bool:
+        return False
 
     def begin(self, model: nn.Module, crew: Crew) -> None:
         """Once, before the optimiser is made."""
