@@ -12,6 +12,7 @@ from torch import Tensor
 
 from tnbench.core.errors import UsageError
 from tnbench.core.protocols import Ranks, Shape, Stats
+from tnbench.distributed import solvers
 from tnbench.linalg import cp_diagnostics, with_tensorly
 from tnbench.linalg.candelinc import candelinc
 from tnbench.linalg.cp import Columns, balanced, cp_dense, cp_exact
@@ -19,15 +20,18 @@ from tnbench.linalg.low_rank import low_rank
 from tnbench.linalg.whitening import root_and_inverse
 from tnbench.methods import _matrix
 
+_TRUNCATE = {"als": low_rank, "tensorly": with_tensorly.low_rank, "distributed": solvers.low_rank}
+
 
 @dataclass(frozen=True)
 class Options:
-    """`solver`: our alternating least squares, or TensorLy's `parafac`; `iters` is the most sweeps of either.
+    """`solver`: our alternating least squares, or TensorLy's `parafac`; `iters` is the most sweeps of any.
 
-    `aware` weighs errors by the second moment of the layer's input channels.
+    `distributed` is plain least squares over the ranks of `tnbench.distributed.solvers.together`. `aware` weighs errors
+    by the second moment of the layer's input channels.
     """
 
-    solver: Literal["als", "tensorly"] = "als"
+    solver: Literal["als", "tensorly", "distributed"] = "als"
     iters: int = 100
     aware: bool = False
 
@@ -66,10 +70,13 @@ def _unweighted(tensor: Tensor, R: int, seed: int, options: Options, start: Colu
     modes = [mode for mode, side in enumerate(tensor.shape) if side > 1]
     squeezed = tensor.reshape([tensor.shape[mode] for mode in modes])
     if len(modes) == 2:
-        left, right = {"als": low_rank, "tensorly": with_tensorly.low_rank}[options.solver](squeezed, R)
+        left, right = _TRUNCATE[options.solver](squeezed, R)
         found: Columns = (left.double(), right.T.double())
     elif options.solver == "tensorly":
         found = with_tensorly.cp(squeezed.double(), R, seed=seed, max_sweeps=options.iters)
+    elif options.solver == "distributed":
+        begin = start and _squeezed(start, modes)
+        found = solvers.cp(squeezed, R, seed=seed, start=begin, max_sweeps=options.iters)
     else:
         begin = start and _squeezed(start, modes)
         found = candelinc(squeezed, R, seed=seed, start=begin, max_sweeps=options.iters)

@@ -24,9 +24,10 @@ layer = chain.chain
 
 @dataclass(frozen=True)
 class Options(_cp.Options):
-    """`solver`: our alternating least squares, or TensorLy's `parafac`; `iters` is the most sweeps of either.
+    """`solver`: our alternating least squares, or TensorLy's `parafac`; `iters` is the most sweeps of any.
 
-    `aware` weighs errors by the second moment of the layer's input channels.
+    `distributed` is plain least squares over the ranks of `tnbench.distributed.solvers.together`. `aware` weighs errors
+    by the second moment of the layer's input channels.
     """
 
 

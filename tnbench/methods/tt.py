@@ -12,6 +12,7 @@ from typing import Literal
 from torch import Tensor
 
 from tnbench.core.protocols import Factors, Pixels, Ranks, Shape, Stats
+from tnbench.distributed import solvers
 from tnbench.layers import chain
 from tnbench.linalg import tt, with_tensorly
 from tnbench.linalg.low_rank import low_rank
@@ -23,18 +24,19 @@ VERSION = 2
 refuses = chain.refuses
 layer = chain.chain
 
-_SOLVERS = {"gram": tt.tt_svd, "tensorly": with_tensorly.tt_svd}
-_TRUNCATE = {"gram": low_rank, "tensorly": with_tensorly.low_rank}
+_SOLVERS = {"gram": tt.tt_svd, "tensorly": with_tensorly.tt_svd, "distributed": solvers.tensor_train}
+_TRUNCATE = {"gram": low_rank, "tensorly": with_tensorly.low_rank, "distributed": solvers.low_rank}
 
 
 @dataclass(frozen=True)
 class Options:
     """`solver`: our TT-SVD through Gram matrices, or TensorLy's `tensor_train`.
 
+    `distributed` is ours over the ranks of `tnbench.distributed.solvers.together`.
     `aware` weighs errors by the second moment of the layer's input channels.
     """
 
-    solver: Literal["gram", "tensorly"] = "gram"
+    solver: Literal["gram", "tensorly", "distributed"] = "gram"
     aware: bool = False
 
 

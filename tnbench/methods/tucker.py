@@ -14,6 +14,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from tnbench.core.protocols import Factors, Pixels, Ranks, Shape, Stats
+from tnbench.distributed import solvers
 from tnbench.layers import chain, plain
 from tnbench.layers.expanded import ExpandedCore
 from tnbench.linalg import hosvd, tucker, with_tensorly
@@ -29,14 +30,19 @@ _SOLVERS: dict[str, Solve] = {
     "st_hosvd": hosvd.st_hosvd,
     "hosvd": hosvd.hosvd,
     "tensorly": with_tensorly.hooi,
+    "distributed": solvers.tucker,
 }
+_TRUNCATE = {"tensorly": with_tensorly.low_rank, "distributed": solvers.low_rank}
 
 
 @dataclass(frozen=True)
 class Options:
-    """`solver`: orthogonal iteration, a higher-order SVD, sequential or plain, or TensorLy's `partial_tucker`."""
+    """`solver`: orthogonal iteration, a higher-order SVD, sequential or plain, or TensorLy's `partial_tucker`.
 
-    solver: Literal["hooi", "st_hosvd", "hosvd", "tensorly"] = "hooi"
+    `distributed` is the sequential one by TSQR, over the ranks of `tnbench.distributed.solvers.together`.
+    """
+
+    solver: Literal["hooi", "st_hosvd", "hosvd", "tensorly", "distributed"] = "hooi"
 
 
 def refuses(layer: nn.Module) -> str | None:
@@ -99,7 +105,7 @@ def factorise(
 ) -> Factors:
     """(R1, I, 1, ...), the core (R2, R1, *Rk), one (k, Rk) per side and (O, R2, 1, ...)."""
     if weight.dim() == 2:
-        return _matrix.factorise(weight, ranks, with_tensorly.low_rank if options.solver == "tensorly" else low_rank)
+        return _matrix.factorise(weight, ranks, _TRUNCATE.get(options.solver, low_rank))
     useful = useful_ranks(tuple(weight.shape), ranks)
     core, (inp, out, *sides) = _SOLVERS[options.solver](_matrix.working(weight), useful, _modes(weight.dim()))
     pointwise = (1,) * len(sides)
