@@ -6,6 +6,7 @@ from torch import nn
 
 from tnbench.core.errors import UsageError
 from tnbench.core.protocols import Augmentation, Normalisation, Recipe
+from tnbench.distributed import spread
 from tnbench.engine.loop import fit
 from tnbench.parallel import ddp, single
 
@@ -99,7 +100,7 @@ def test_options_are_checked(values, says):
 @pytest.mark.parametrize(("cores", "threads", "each"), [(8, 0, 4), (1, 0, 1), (8, 3, 3)])
 def test_cores_are_shared_out_evenly_unless_threads_are_given(cores, threads, each, monkeypatch):
     asked = {}
-    monkeypatch.setattr(ddp, "usable_cores", lambda: cores)
-    monkeypatch.setattr(ddp, "launch_ranks", lambda entry, world, **rest: asked.update(rest, world=world) or [])
+    monkeypatch.setattr(spread, "usable_cores", lambda: cores)
+    monkeypatch.setattr(spread, "launch_ranks", lambda entry, world, **rest: asked.update(rest, world=world) or [])
     ddp.launch(partial(train, model=None), 2, ddp.Options(threads=threads), "cpu", ())
     assert (asked["world"], asked["threads"], asked["backend"]) == (2, each, "gloo")

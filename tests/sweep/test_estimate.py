@@ -3,7 +3,9 @@
 import pytest
 
 from tnbench.cli.plan import time_in_words
+from tnbench.core.errors import UsageError
 from tnbench.core.record import Record
+from tnbench.sweep.durations import Durations
 from tnbench.sweep.estimate import Estimate, estimate
 from tnbench.sweep.plan import Request, make_plan
 
@@ -16,11 +18,11 @@ def plan_of(world, *cases, **more):
     return make_plan(request, world.registry(), world.store())
 
 
-def ended(world, case, seconds, *, status="ok", device="A processor"):
+def ended(world, case, seconds, *, status="ok", device="A processor", **facts):
     """A record of a plan's case, which took so many seconds on a device."""
     (entry,) = plan_of(world, case, fresh=True).entries
     identity = {**entry.identity, "device_model": device}
-    provenance = {"wall_s": seconds, "identity": identity}
+    provenance = {"wall_s": seconds, "identity": identity, **facts}
     settings = entry.job.settings.as_json()
     world.store().append(Record(case, entry.key, status, settings=settings, provenance=provenance))
 
@@ -55,10 +57,23 @@ def test_baselines_count_too(world):
     assert found == Estimate(30.0, own=1, alike=0, unknown=2)
 
 
-@pytest.mark.parametrize("more", [{"device": "Another processor"}, {"status": "timeout"}])
-def test_another_machine_and_a_bad_end_teach_nothing(world, more):
+@pytest.mark.parametrize("more", [{"device": "Another processor"}, {"status": "timeout"}, {"resumed": True}])
+def test_another_machine_a_bad_end_and_the_end_alone_teach_nothing(world, more):
     ended(world, f"svd/x2/{TAIL}", 10.0, **more)
-    assert estimated(world, f"svd/x2/{TAIL}").seconds is None
+    assert estimated(world, f"svd/x2/{TAIL}", fresh=True).seconds is None
+
+
+@pytest.mark.parametrize(("facts", "known"), [({}, 10.0), ({"resumed": True}, None)])
+def test_a_run_learns_from_whole_cases_alone(facts, known):
+    durations, group = Durations([], []), ("a group",)
+    durations.add("key", group, Record(f"svd/x2/{TAIL}", "key", "ok", provenance=facts), 10.0)
+    assert (durations.own("key"), durations.alike(group), durations.left(1)) == (known, known, known)
+
+
+def test_a_number_of_workers_that_is_none_is_told_at_once(world, monkeypatch):
+    monkeypatch.setenv("TNBENCH_WORKERS", "many")
+    with pytest.raises(UsageError, match="TNBENCH_WORKERS: got 'many', wanted a whole number of processes, or 0 for"):
+        plan_of(world, f"svd/x2/{TAIL}")
 
 
 def test_words():

@@ -163,10 +163,6 @@ def test_a_case_named_twice_stands_once(plan):
     ("case", "why"),
     [
         ("tt/x4/cnn8/digits+mnist/scratch/single", "dataset digits+mnist: mixtures (+) are not served"),
-        (
-            "tt/x4/cnn8/digits/scratch/ddp:2*bottleneck_tp:2",
-            "parallel ddp:2*bottleneck_tp:2: meshes (*) are not served",
-        ),
         ("dense/x4/cnn8/digits/scratch/single", "method dense with rank x4: dense goes with rank full"),
         ("tt/full/cnn8/digits/scratch/single", "method tt with rank full: dense goes with rank full"),
     ],

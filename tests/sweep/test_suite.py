@@ -1,6 +1,8 @@
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from sweep_plugins import write_plugin
@@ -109,10 +111,10 @@ def test_a_cost_is_the_files_own(registry, write_suite):
     assert (load_suite(str(base), registry).cost, load_suite(str(child), registry).cost) == ("an hour", "")
 
 
-def test_mixtures_and_meshes_parse_where_nothing_serves_them(registry, write_suite):
-    text = PRODUCT.replace('"svd"', '"svd+tt"') + 'parallel = "ddp:2*bottleneck_tp:2"'
+def test_mixtures_and_meshes_parse(registry, write_suite):
+    text = PRODUCT.replace('"svd"', '"svd+tt"') + 'parallel = "ddp:2*threads:2"'
     suite = load_suite(str(write_suite(text)), registry)
-    assert ids(suite)[1] == "svd+tt/x2/cnn8/digits/finetune/ddp:2*bottleneck_tp:2#0"
+    assert ids(suite)[1] == "svd+tt/x2/cnn8/digits/finetune/ddp:2*threads:2#0"
 
 
 @pytest.mark.parametrize(
@@ -223,3 +225,10 @@ def test_pictures_come_in_sizes_that_say_what_they_cost():
 
 def test_the_token_is_spelt_as_the_suites_spell_it():
     assert suite_module.GIVEN in (suite_module.FOLDER / "quick.toml").read_text()
+
+
+def test_the_page_has_every_shipped_suite_with_its_number_of_cases():
+    page = (Path(__file__).parents[2] / "docs" / "suites.md").read_text(encoding="utf-8")
+    told = {name: int(count) for name, count in re.findall(r"^\| `([\w-]+)` \| (\d+) \|", page, re.MULTILINE)}
+    cells = {listing.name: load_suite(listing.name, Registry()).cells for listing in suite_listings()}
+    assert told == {name: sum(not cell.excluded for cell in suite) for name, suite in cells.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -71,11 +72,15 @@ def fit(
     epoch, off the clock.
 
     Raises Diverged at the first epoch whose loss is not finite or has exploded, NotApplicable where a batch has fewer
-    pictures than it has shares, or where something reads whole weights of which each rank has a shard.
+    pictures than it has shares, where weights on a manifold are to be averaged, or where something reads whole weights
+    of which each rank has a shard.
     """
     _check_shares(len(labels), recipe, crew)
+    _check_average(guide, recipe)
     if crew.gather is not None:
         _check_sharded(guide, recipe, watched)
+    if recipe.compile and (crew.gather is not None or crew.data_world < crew.world):
+        raise NotApplicable("compile does not know layers that processes share; leave it out, or take ddp instead")
     model.to(crew.device, dtype)
     run = RankFit(threads=crew.threads)
     if recipe.epochs:
@@ -90,7 +95,8 @@ def fit(
         )
         lay_out(model, recipe)
         optimiser_for(model, recipe)  # the first of a process imports 150 MB of torch, not to be charged here
-        checkpoint = checkpoint if crew.gather is None else None  # a rank's optimiser has the state of its shards only
+        whole = crew.gather is None and crew.optimiser is None  # else a rank's optimiser has the state of its part only
+        checkpoint = checkpoint if whole else None
         given = _Given(data, recipe, crew, kernels or {}, watched, checkpoint)
         earlier = stored(checkpoint, crew) if checkpoint else None
         with PeakMemory(crew.device) as peak, mode_of(model, training=True), _own_generator(recipe, crew):
@@ -132,6 +138,7 @@ def _begun(model: nn.Module, guide: Guide, run: RankFit, given: _Given, earlier:
     progress = Progress(model, guide, take, average, run)
     if earlier is not None:
         take_up(progress, earlier, crew)
+        run.resumed = True
         crew.notes.append(
             f"a training was resumed after epoch {progress.done} of {recipe.epochs}, where an earlier run of the case "
             f"was ended; its times are the sums over both runs, without the part of an epoch that was lost"
@@ -146,8 +153,8 @@ def _train(progress: Progress, given: _Given, peak: PeakMemory) -> None:
     untimed = first * batches_per_epoch(len(data), recipe) + min(WARM_UP_STEPS, steps // 2)
     keeper = Keeper(given.checkpoint, crew) if given.checkpoint else None
     for epoch in range(first, recipe.epochs):
-        cross_entropy = _epoch(progress, given, epoch, untimed)
-        check_converging(run.loss, cross_entropy, progress.take.classes, recipe)
+        told = _epoch(progress, given, epoch, untimed)
+        check_converging(run.loss, told.cross_entropy, progress.take.classes, recipe, settled=told.settled)
         if given.watched is not None and crew.rank == 0:
             run.curve.append(_top1(progress, given, given.watched))
         progress.done = epoch + 1
@@ -159,8 +166,19 @@ def _train(progress: Progress, given: _Given, peak: PeakMemory) -> None:
     run.told = progress.guide.told()
 
 
-def _epoch(progress: Progress, given: _Given, epoch: int, untimed: int) -> float:
-    """Take every picture once; the mean cross-entropy of the epoch."""
+class _Told(NamedTuple):
+    """Means over an epoch's pictures: the loss with what a guide adds, and the cross-entropy without.
+
+    `settled` is the cross-entropy of its later half, the first ten batches apart, and None where it has no more.
+    """
+
+    loss: float
+    cross_entropy: float
+    settled: float | None
+
+
+def _epoch(progress: Progress, given: _Given, epoch: int, untimed: int) -> _Told:
+    """Take every picture once."""
     model, guide, run = progress.model, progress.guide, progress.run
     data, recipe, crew = given.data, given.recipe, given.crew
     per_epoch, waited = batches_per_epoch(len(data), recipe), data.wait_s
@@ -168,34 +186,37 @@ def _epoch(progress: Progress, given: _Given, epoch: int, untimed: int) -> float
     epoch_start = time.perf_counter()
     if guide.begin_epoch(model, epoch, recipe.epochs):
         progress.take = _step(model, guide, given)
-    total = torch.zeros(2, dtype=torch.float64, device=crew.device)
+    total, late = torch.zeros(3, dtype=torch.float64, device=crew.device), 0
     for number, batch in enumerate(batches(len(data), recipe, epoch), start=epoch * per_epoch):
         start = time.perf_counter()
         loss = progress.take(batch, epoch=epoch, number=number)
         if progress.average is not None:
             progress.average.update(model)
-        total += torch.stack([loss, progress.take.cross_entropy])
+        settled = number - epoch * per_epoch >= max(WARM_UP_STEPS, math.ceil(per_epoch / 2))
+        late += len(batch) * settled
+        total += torch.stack([loss, progress.take.cross_entropy, progress.take.cross_entropy * settled])
         synchronise(crew.device)
         if number >= untimed:
             run.step_s.append(time.perf_counter() - start)
     guide.end_epoch(model, epoch)
-    loss_mean, cross_entropy = _means(total, len(data), crew)
-    run.loss.append(loss_mean)
+    told = _means(total, len(data), late, crew)
+    run.loss.append(told.loss)
     run.epoch_s.append(time.perf_counter() - epoch_start)
     run.wait_s.append(data.wait_s - waited)
-    return cross_entropy
+    return told
 
 
 def _step(model: nn.Module, guide: Guide, given: _Given) -> Step:
     return step_of(model, given.data, given.recipe, given.crew, guide, given.kernels)
 
 
-def _means(total: Tensor, n: int, crew: Crew) -> tuple[float, float]:
+def _means(total: Tensor, n: int, late: int, crew: Crew) -> _Told:
+    """Of sums over `n` pictures, the last one over `late` of them."""
     if crew.world > 1:
         torch.distributed.all_reduce(total)
     alike = crew.world // crew.data_world  # ranks that work on one share have its loss each
-    loss, cross_entropy = (total / (n * alike)).tolist()
-    return loss, cross_entropy
+    loss, cross_entropy, settled = (total / alike).tolist()
+    return _Told(loss / n, cross_entropy / n, settled / late if late else None)
 
 
 def _top1(progress: Progress, given: _Given, watched: Watched) -> float:
@@ -225,6 +246,14 @@ def _check_shares(n: int, recipe: Recipe, crew: Crew) -> None:
         )
 
 
+def _check_average(guide: Guide | None, recipe: Recipe) -> None:
+    if recipe.ema and guide is not None and guide.on_manifold:
+        raise NotApplicable(
+            f"ema = {recipe.ema:g} averages the weights of all steps, and an average of points of a manifold, on which "
+            f"this training keeps them, lies beside it; leave ema at 0, or take a training such as finetune"
+        )
+
+
 def _check_sharded(guide: Guide | None, recipe: Recipe, watched: Watched | None) -> None:
     """Nothing may want whole weights during training where no rank has them."""
     wants = {
@@ -232,7 +261,6 @@ def _check_sharded(guide: Guide | None, recipe: Recipe, watched: Watched | None)
         "decay_on = kernel": recipe.decay_on == "kernel",
         "clip": bool(recipe.clip),
         "curve": watched is not None,
-        "compile": recipe.compile,
     }
     for what in (name for name, wanted in wants.items() if wanted):
         raise NotApplicable(

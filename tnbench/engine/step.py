@@ -103,7 +103,7 @@ def step_of(
     """
     wrapped = compiled(crew.wrap(model), recipe, crew)
     decay = KernelDecay(model, kernels or {}, recipe.weight_decay) if recipe.decay_on == "kernel" else None
-    optimiser = optimiser_for(model, recipe, decay.parameters if decay else ())
+    optimiser = optimiser_for(model, recipe, decay.parameters if decay else (), crew)
     return Step(model, wrapped, optimiser, data, recipe, crew, guide, decay)
 
 

@@ -21,6 +21,7 @@ from tnbench.core.job import Job
 from tnbench.core.protocols import Normalisation, Pictures
 from tnbench.core.registry import Bound, Registry
 from tnbench.core.settings import Settings
+from tnbench.distributed.mesh import bind_mesh
 from tnbench.engine.reading import subset
 
 
@@ -83,13 +84,14 @@ def prepare(job: Job) -> Prepared:
 def bind_case(case: Case, registry: Registry) -> tuple[tuple[Bound, ...], dict[str, Bound]]:
     """The methods, and one plug-in per other axis, each complete: of trainings the first, which runs.
 
-    Raises NotApplicable for a mixture on another axis, which none serves yet, and for a mesh.
+    A mesh of parallel plug-ins is bound as one. Raises NotApplicable for a mixture on another axis, which none serves.
     """
     methods = tuple(registry.bind("method", atom) for atom in case.atoms("method"))
-    bound = {axis: registry.bind(axis, _single_atom(case, axis)) for axis in AXES if axis != "method"}
-    for plugin in (*methods, *bound.values()):
+    spreads = tuple(registry.bind("parallel", atom) for atom in case.atoms("parallel"))
+    bound = {axis: registry.bind(axis, _single_atom(case, axis)) for axis in AXES if axis not in ("method", "parallel")}
+    for plugin in (*methods, *spreads, *bound.values()):
         check_complete(plugin.listing, plugin.module)
-    return methods, bound
+    return methods, bound | {"parallel": spreads[0] if len(spreads) == 1 else bind_mesh(spreads)}
 
 
 def bind_companions(case: Case, registry: Registry) -> tuple[Bound, ...]:

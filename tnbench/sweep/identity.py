@@ -32,12 +32,12 @@ class Facts:
     def identity(self, case: Case, imported: str | None) -> Identity:
         """As plain JSON: ``data``, ``plugins`` by axis, ``baseline`` (digest of an imported one), and the machine.
 
-        The second plug-in of a mixture stands under ``method+2``, and so on.
+        The second plug-in of a mixture or mesh stands under ``method+2``, and so on; so does what a dry run is of.
         """
         plugins = {
             axis if place == 1 else f"{axis}+{place}": self.plugin(axis, atom)
             for axis in AXES
-            for place, atom in enumerate(case.atoms(axis), start=1)
+            for place, atom in enumerate([*case.atoms(axis), *_imitated(axis, case)], start=1)
         }
         found = {"data": self.data_digest(case.dataset), "plugins": plugins, "baseline": imported, **self._machine}
         (rank, *_) = case.atoms("rank")
@@ -68,6 +68,13 @@ class Facts:
         except PluginError:
             return None
         return str(bound.module.digest(bound.atom.name, bound.options, self._data_root))
+
+
+def _imitated(axis: str, case: Case) -> list[Atom]:
+    """The plug-ins whose sending is counted by another one: ``dryrun[of=rank_tp]:64`` depends on ``rank_tp``."""
+    if axis != "parallel":
+        return []
+    return [Atom(value) for atom in case.atoms(axis) for name, value in atom.options if name == "of"]
 
 
 _COMPARED = (

@@ -9,8 +9,8 @@ from tnbench.core.registry import Registry
 
 DENSE, FULL, SINGLE = "dense", "full", "single"
 
-_MIXED = ("method", "training")
-"""Axes that take mixtures."""
+_MIXED = ("method", "training", "parallel")
+"""Axes that take mixtures, or meshes."""
 
 
 def check_part(axis: str, text: str, registry: Registry) -> None:
@@ -43,8 +43,7 @@ def why_meaningless(case: Case) -> str:
     """Why a case whose names are all served cannot be run all the same; empty if it can."""
     for axis in AXES:
         if axis not in _MIXED and len(case.atoms(axis)) > 1:
-            what = "meshes" if axis == "parallel" else "mixtures"
-            return f"{axis} {case.part(axis)}: {what} ({mixture_sign(axis)}) are not served yet; name one part alone"
+            return f"{axis} {case.part(axis)}: mixtures ({mixture_sign(axis)}) are not served yet; name one part alone"
     if (case.method == DENSE) != (case.rank == FULL):
         return f"method {case.method} with rank {case.rank}: {DENSE} goes with rank {FULL}, and with no other"
     return ""

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,14 +14,17 @@ from contextlib import contextmanager
 from functools import partial
 from multiprocessing import resource_tracker
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import psutil
 import torch
 from torch import Tensor, nn
 
 from tnbench.core.errors import NotApplicable
-from tnbench.core.protocols import Crew, Parallel, RankEntry
+from tnbench.core.protocols import Crew, Parallel, RankEntry, Recipe
+from tnbench.distributed.collectives import counting
+from tnbench.engine.loop import whole_state
+from tnbench.engine.optimiser import optimiser_for
 
 Launch = Callable[[RankEntry], list[Any]]
 
@@ -36,22 +40,45 @@ def check_parallel(
     """Launch small entries as a case would; AssertionError says what the plug-in does not keep.
 
     Results come in the order of ranks and tell of one crew; the barrier waits for all; `wrap` trains the model in
-    place with gradients averaged over the ranks; an error comes through as it was; afterwards no process is left, and
-    the caller's environment and threads are as before.
+    place, and after a step `gather` gives what a step of one process gives, whether the ranks share the batch or the
+    network; what is sent is counted; an error comes through as it was; afterwards no process is left, and the caller's
+    environment and threads are as before. A plug-in that says ``TRAINS = False`` refuses to launch an entry instead.
     """
     reason = plugin.refuses(count, options, device)
     assert reason is None, f"refuses: got the reason {reason!r} for count {count} on {device}, wanted None"
     launch = partial(_launch, plugin, count, options, device, plugin_files)
     with nothing_left_behind():
-        views = launch(look_around)
-        check_crew(views, device)
-        check_barrier(views)
-        check_gradients(views)
+        if not getattr(plugin, "TRAINS", True):
+            check_launches_nothing(launch)
+            return
+        check_views(launch(look_around), device)
         check_errors(launch)
 
 
+def check_views(views: Sequence[View], device: str = "cpu") -> None:
+    """All that can be told from what the ranks saw, in their order; for ranks that stay, too."""
+    check_crew(views, device)
+    check_barrier(views)
+    for view in views:
+        check_step(view.rank, view.plain)
+        check_step(view.rank, view.normalised, but_for="BatchNorm")
+    check_counted(views)
+
+
+class Stepped(NamedTuple):
+    """The largest difference of a weight after a step from that of one process, relative to the largest gradient.
+
+    `off` names the weight. `notes` are those of the crew by then, `words` what was counted.
+    """
+
+    difference: float
+    off: str
+    notes: list[str]
+    words: int
+
+
 class View(NamedTuple):
-    """What one rank saw: its crew, the barrier's times in seconds, and gradients (3,) of a model of 3 weights."""
+    """What one rank saw: its crew, the barrier's times in seconds, and a step without and one with BatchNorm."""
 
     rank: int
     world: int
@@ -60,17 +87,13 @@ class View(NamedTuple):
     threads_of_torch: int
     before_barrier: float
     after_barrier: float
-    own_gradient: Tensor
-    gradient: Tensor
+    plain: Stepped
+    normalised: Stepped
 
 
 def look_around(crew: Crew) -> View:
     """The entry whose results the checks judge."""
-    model = nn.Linear(3, 1, bias=False).to(crew.device)
-    share = torch.arange(3.0, device=crew.device) + crew.rank
-    wrapped = crew.wrap(model)
-    wrapped(share).sum().backward()
-    assert model.weight.grad is not None, "wrap: the model's own weights got no gradient, wanted it trained in place"
+    plain, normalised = stepped(crew, small_network(False)), stepped(crew, small_network(True))
     time.sleep(0.1 * crew.rank)
     before = time.monotonic()
     crew.barrier()
@@ -82,9 +105,52 @@ def look_around(crew: Crew) -> View:
         torch.get_num_threads(),
         before,
         time.monotonic(),
-        share,
-        model.weight.grad[0],
+        plain,
+        normalised,
     )
+
+
+def small_network(batch_norm: bool) -> nn.Module:
+    """A convolution, a chain of factors and a linear layer in float64, so that there is something to cut for all."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        first = [nn.Conv2d(3, 6, 3, padding=1), nn.BatchNorm2d(6) if batch_norm else nn.Identity(), nn.ReLU()]
+        factors = [nn.Conv2d(6, 4, 1, bias=False), nn.Conv2d(4, 4, 3, padding=1, bias=False), nn.Conv2d(4, 6, 1)]
+        last = [nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 4)]
+        return nn.Sequential(*first, nn.Sequential(*factors), *last).double()
+
+
+def stepped(crew: Crew, model: nn.Module) -> Stepped:
+    """One step of gradient descent with rate 1 on a batch that shares do not divide evenly, beside one process's."""
+    model.to(crew.device)
+    alone = copy.deepcopy(model)
+    pictures = torch.randn(4 * crew.world + 1, 3, 8, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    pictures = pictures.to(crew.device)
+    alone(pictures).square().mean().backward()
+    moves = {
+        name: (values.detach().cpu(), cast(Tensor, values.grad).cpu()) for name, values in alone.named_parameters()
+    }
+    share = pictures.tensor_split(crew.data_world)[crew.data_rank]
+    weight = len(share) * crew.data_world / len(pictures)
+    with counting() as counted:
+        wrapped = crew.wrap(model)
+        optimiser = optimiser_for(model, _STEP, crew=crew)
+        (weight * wrapped(share).square().mean()).backward()
+        optimiser.step()
+    assert any(parameter.grad is not None for parameter in model.parameters()), (
+        "wrap: the model's own weights got no gradient, wanted it trained in place"
+    )
+    after = whole_state(model, crew)
+    lacking = sorted(moves.keys() - after.keys())
+    assert not lacking, f"gather: lacks {', '.join(lacking)}, wanted every weight under its name"
+    off = {name: _largest(before - gradient - after[name].cpu()) for name, (before, gradient) in moves.items()}
+    worst = max(off, key=off.__getitem__)
+    scale = max(_largest(gradient) for _, gradient in moves.values())
+    return Stepped(off[worst] / scale, worst, list(crew.notes), counted.words)
+
+
+_STEP = Recipe(epochs=1, lr=1.0, batch_size=1, momentum=0.0, weight_decay=0.0, seed=0)
+_CLOSE = 1e-10
 
 
 def check_crew(views: Sequence[View], device: str) -> None:
@@ -106,14 +172,30 @@ def check_barrier(views: Sequence[View]) -> None:
     assert first >= last, f"barrier: a rank left it {last - first:.3f} s before the last one came"
 
 
-def check_gradients(views: Sequence[View]) -> None:
-    """Every rank ends with the mean of all ranks' gradients."""
-    wanted = torch.stack([view.own_gradient for view in views]).mean(0)
+def check_step(rank: int, step: Stepped, but_for: str = "") -> None:
+    """A step is that of one process, or a note says that it is not: of `but_for`, where that is in the network."""
+    if step.difference <= _CLOSE or (but_for and any(but_for in note for note in step.notes)):
+        return
+    note = f", or a note that says what is done in {but_for}" if but_for else ""
+    raise AssertionError(
+        f"wrap: rank {rank} gathers the weight {step.off} that differs by {step.difference:.1e} of the largest "
+        f"gradient from a step of one process, wanted at most {_CLOSE:g}{note}"
+    )
+
+
+def check_counted(views: Sequence[View]) -> None:
+    """Whatever ranks send to one another is counted."""
     for view in views:
-        assert torch.allclose(view.gradient, wanted), (
-            f"wrap: rank {view.rank} has the gradient {view.gradient.tolist()}, wanted the ranks' mean "
-            f"{wanted.tolist()}"
+        assert len(views) == 1 or view.plain.words > 0, (
+            f"wrap: rank {view.rank} of {len(views)} counted no word in a step, wanted what is sent to go through "
+            f"tnbench.distributed.collectives, or to be told to its note_call"
         )
+
+
+def check_launches_nothing(launch: Launch) -> None:
+    """A plug-in that trains nothing says so as a reason to skip a case."""
+    got = _outcome(launch, look_around)
+    assert isinstance(got, NotApplicable), f"launch: got {got!r} where TRAINS is false, wanted NotApplicable"
 
 
 def check_errors(launch: Launch) -> None:
@@ -131,6 +213,10 @@ def decline(crew: Crew) -> None:
     if crew.rank == crew.world - 1:
         raise NotApplicable(DECLINED)
     crew.barrier()
+
+
+def _largest(values: Tensor) -> float:
+    return float(values.abs().max())
 
 
 def _outcome(launch: Launch, entry: RankEntry) -> Any:

@@ -35,6 +35,8 @@ class Crew:
     share: tuple[int, int] | None = None
     """(`data_rank`, `data_world`) where these are not (`rank`, `world`)."""
     gather: Callable[[nn.Module], dict[str, Tensor]] | None = None
+    optimiser: Callable[..., torch.optim.Optimizer] | None = None
+    """``optimiser(kind, groups, **defaults)`` in place of ``kind(groups, **defaults)``, where ranks share its state."""
 
     @property
     def data_rank(self) -> int:
@@ -55,6 +57,11 @@ class Parallel(Protocol):
     """How one case is spread over processes.
 
     `IN_PROCESS` says that `launch` calls the entry here, in one process; the forward pass is then timed the same way.
+
+    A module may have more. ``spread(crew, group, options)`` completes a crew for the ranks of a process group: with it
+    the plug-in takes part in meshes and dry runs, where ``SHARES_BATCH = True`` says that it is the batch that the
+    ranks share, and `ALONE` why it is in no mesh. ``TRAINS = False`` says that `launch` only raises NotApplicable, and
+    ``dry_run(model, in_shape, batch, count, options, plugin_files)`` counts what a step would send instead.
     """
 
     VERSION: int

@@ -1,0 +1,124 @@
+"""BatchNorm whose statistics are over the pictures of all ranks, on any device; torch's own refuses the CPU."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from tnbench.distributed.collectives import Group, all_reduce
+
+
+def has_batch_norm(model: nn.Module) -> bool:
+    """Whether some layer of `model` normalises by the pictures of its own rank."""
+    return any(isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d) for layer in model.modules())
+
+
+def synchronise_batch_norm(model: nn.Module, group: Group) -> None:
+    """Let the BatchNorm layers of `model` take their statistics over the ranks of `group`, in place.
+
+    The layers stay the same objects with the same parameters and buffers, so a state dict has the names it had. Ranks
+    may have shares of different sizes. The running statistics are the same on all ranks, and those of one process.
+    """
+    for layer in model.modules():
+        if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d):
+            changed = cast(Any, layer)
+            changed.__class__, changed.group = _uncompiled(), group
+
+
+class GroupBatchNorm(_BatchNorm):
+    """As torch's BatchNorm, the statistics in training being those of the whole batch of a group.
+
+    Forward is one all-reduce of 2C + 1 words (sums, sums of squares, number of values), backward one of 2C.
+    """
+
+    group: Group = None
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(N, C, ...), the same shape back."""
+        if not self.training and self.running_mean is not None:
+            return super().forward(input)
+        normalised, mean, var, n = _Normalise.apply(input, self.weight, self.bias, self.eps, self.group)
+        if self.training and self.running_mean is not None:
+            self._update(mean, var, n)
+        return cast(Tensor, normalised)
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        """Any number of sides will do."""
+
+    @torch.no_grad()
+    def _update(self, mean: Tensor, var: Tensor, n: Tensor) -> None:
+        running_mean, running_var, batches = self.running_mean, self.running_var, self.num_batches_tracked
+        assert running_mean is not None
+        assert running_var is not None
+        assert batches is not None
+        batches.add_(1)
+        rate = 1 / batches.to(mean) if self.momentum is None else self.momentum
+        unbiased = var * (n / (n - 1))
+        running_mean.copy_(running_mean + rate * (mean - running_mean))
+        running_var.copy_(running_var + rate * (unbiased - running_var))
+
+
+@cache
+def _uncompiled() -> type[GroupBatchNorm]:
+    """The layer at which a compiled network breaks; made when wanted, since that imports torch's compiler (150 MB)."""
+    return type("GroupBatchNorm", (GroupBatchNorm,), {"forward": torch.compiler.disable(GroupBatchNorm.forward)})
+
+
+class _Normalise(torch.autograd.Function):
+    """(x - mean) / sqrt(var + eps) * weight + bias, with what the running statistics need beside it, in float64."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, group: Group
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        mean, var, n = _statistics(x, group)
+        computed = torch.promote_types(x.dtype, torch.float32)
+        scale = (var + eps).rsqrt().to(computed)
+        standardised = (x.to(computed) - _wide(mean.to(computed), x)) * _wide(scale, x)
+        ctx.save_for_backward(standardised, scale, weight, n)
+        ctx.group = group
+        out = standardised if weight is None else standardised * _wide(weight, x)
+        ctx.mark_non_differentiable(mean, var, n)
+        return (out if bias is None else out + _wide(bias, x)).to(x.dtype), mean, var, n
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        standardised, scale, weight, n = ctx.saved_tensors
+        gradient = gradients[0]
+        sides = _sides(gradient)
+        wide = gradient.to(standardised.dtype)
+        of_bias, of_weight = wide.sum(sides), (wide * standardised).sum(sides)
+        total = all_reduce(torch.cat([of_bias, of_weight]), ctx.group) / n.to(of_bias)
+        mean, slope = total.chunk(2)
+        inner = wide - _wide(mean, wide) - standardised * _wide(slope, wide)
+        back = inner * _wide(scale if weight is None else scale * weight, wide)
+        affine = (None, None) if weight is None else (of_weight.to(weight), of_bias.to(weight))
+        return back.to(gradient.dtype), *affine, None, None
+
+
+def _statistics(x: Tensor, group: Group) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean (C,), variance (C,) and number of values of each channel over the group, float64.
+
+    Each rank centres its own share first; what is left to cancel between ranks is done in float64.
+    """
+    var, mean = torch.var_mean(x.to(torch.promote_types(x.dtype, torch.float32)), _sides(x), correction=0)
+    var, mean = var.double(), mean.double()
+    n = torch.tensor([x.numel() // x.shape[1]], dtype=torch.float64, device=x.device)
+    total = all_reduce(torch.cat([n * mean, n * (var + mean**2), n]), group)
+    sums, squares, n = total.split([len(mean), len(mean), 1])
+    mean = sums / n
+    return mean, (squares / n - mean**2).clamp(min=0), n
+
+
+def _sides(x: Tensor) -> list[int]:
+    """All but that of the channels."""
+    return [0, *range(2, x.ndim)]
+
+
+def _wide(values: Tensor, x: Tensor) -> Tensor:
+    """(C,) so that it goes along the channels of `x`."""
+    return values.view(-1, *[1] * (x.ndim - 2))
