@@ -8,6 +8,7 @@ import pytest
 from typer.testing import Result
 
 from tnbench.core.baseline import Baseline
+from tnbench.core.protocols import Published
 
 Tnb = Callable[..., Result]
 
@@ -34,6 +35,7 @@ def test_what_was_asked_reaches_the_stage_and_its_accuracy_is_told(tnb: Tnb, mon
         "model": "resnet20",
         "dataset": "cifar10",
         "normalisation": "imagenet",
+        "published": None,
         "data_root": Path("pics"),
         "results": Path("there"),
         "device": "cpu",
@@ -63,10 +65,12 @@ def test_weights_are_downloaded_instead_of_a_file(tnb: Tnb, monkeypatch: pytest.
         return Baseline("tv[resnet18]", "cifar10", None, "", "12fca82f" * 8, "imported", "data", METRICS)
 
     monkeypatch.setattr("tnbench.stages.importing.import_baseline", import_baseline)
-    monkeypatch.setattr("tnbench.stages.importing.fetch_published", lambda *given: (Path(*given[:2]), "imagenet"))
+    published = Published(Path("tv[resnet18]/DEFAULT"), "imagenet", 224, 256)
+    monkeypatch.setattr("tnbench.stages.importing.fetch_published", lambda *given: published)
     weights = ("baseline", "import", "--model", "tv[resnet18]", "--dataset", "cifar10", "--weights", "DEFAULT")
     assert tnb(*weights).exit_code == 0
     assert (asked["file"], asked["normalisation"]) == (Path("tv[resnet18]/DEFAULT"), "imagenet")
+    assert asked["published"] is published
     tnb(*weights, "--normalisation", "half")
     assert asked["normalisation"] == "half"
 

@@ -226,7 +226,7 @@ def test_a_change_of_ones_own_method_in_ones_own_repository(tnb: Tnb, repository
     commit(repository, "words", **{"README.md": "words"})
     (repository.root / "methods/spatial_svd.py").write_text("this is no Python, and not committed")
     traced = traces(repository)
-    case = "spatial_svd/x2/cnn8/digits/scratch/single#0"
+    case = "spatial_svd/x2/cnn8/digits/warmup-scratch/single#0"
     small = ("--limit-train", "64", "--epochs", "0", "--device", "cpu", "--launches", "1")
     plugin = ("--plugin", "methods/spatial_svd.py")
     found = tnb("bisect", case, "--metric", "weight_error", "--good", "HEAD~2", *plugin, *small)

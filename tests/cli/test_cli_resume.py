@@ -64,4 +64,5 @@ def test_a_killed_run_goes_on_to_the_bits_of_an_undisturbed_one(tmp_path: Path) 
     (note,) = [note for note in resumed.notes if "resumed" in note]
     assert note.startswith("a training was resumed after epoch ")
     assert not any("resumed" in note for note in undisturbed.notes)
+    assert (resumed.provenance.get("resumed"), undisturbed.provenance.get("resumed")) == (True, None)
     assert not list((killed / "results" / "resume").iterdir())

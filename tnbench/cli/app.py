@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from tnbench.cli import baseline, data
 from tnbench.cli.bisect import bisect
+from tnbench.cli.calibrate import calibrate
 from tnbench.cli.check import check
 from tnbench.cli.doctor import doctor
 from tnbench.cli.drop import drop
@@ -53,6 +54,7 @@ for name, verb in (
     ("bisect", bisect),
     ("drop", drop),
     ("history", history),
+    ("calibrate", calibrate),
     ("doctor", doctor),
 ):
     app.command(name)(verb)

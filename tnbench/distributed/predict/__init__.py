@@ -1,0 +1,1 @@
+"""Predicted seconds and words of training steps, per parallel backend."""
