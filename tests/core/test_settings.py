@@ -45,6 +45,7 @@ OTHER = {
     "compile": True,
     "tune": 4,
     "curve": True,
+    "batch_per_rank": True,
 }
 
 FIRST = list(OTHER)[:13]
@@ -61,7 +62,9 @@ def test_a_baseline_does_not_depend_on_what_only_cases_have():
         changed = Settings().changed({name: OTHER[name]})
         return baseline_key("cnn8", "digits", 0, changed) == baseline_key("cnn8", "digits", 0, Settings())
 
-    assert [name for name in OTHER if same(name)] == ["epochs", "lr", "gauge", "decay_on", "tune", "curve"]
+    assert [name for name in OTHER if same(name)] == [
+        *("epochs", "lr", "gauge", "decay_on", "tune", "curve", "batch_per_rank")
+    ]
 
 
 def test_settings_that_came_later_leave_older_keys_and_records_as_they_were():

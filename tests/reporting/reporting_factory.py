@@ -149,6 +149,73 @@ def scaling():
     ]
 
 
+def over_ranks(case, step_ms, *, processes=1, threads=1, share=0.25, optimiser=0.1, **more):
+    """As `spread`, with what the launch over ranks measures: `share` of a step goes with nothing sent."""
+    found = spread(case, step_ms, processes=processes, threads=threads, **more)
+    steps = found.samples["step_ms"]
+    samples, metrics = found.samples, found.metrics
+    samples |= {
+        "fixed_step_ms": steps,
+        "infer_ms": [[step / 4 for step in rank] for rank in steps],
+    }
+    metrics |= {
+        "fixed_step_ms": step_ms,
+        "infer_ms": step_ms / 4,
+        "forward_phase_ms": step_ms * (0.9 - optimiser) / 3,
+        "backward_phase_ms": step_ms * (0.9 - optimiser) * 2 / 3,
+        "optimiser_phase_ms": step_ms * optimiser,
+        "core_share": 99.0,
+        "words_step": 40_000 * (processes > 1),
+        "words_infer": 0,
+        "predicted_step_ms": step_ms / 1.25,
+        "predicted_words_step": 40_000 * (processes > 1),
+    }
+    if processes > 1:
+        samples["muted_step_ms"] = [[(1 - share) * step for step in rank] for rank in steps]
+        samples |= {"decompose_alone_s": [[0.8] * 6] * 2, "decompose_spread_s": [[0.5] * 6] * 2}
+        metrics |= {"muted_step_ms": (1 - share) * step_ms, "decompose_alone_s": 0.8, "decompose_spread_s": 0.5}
+    return found
+
+
+def strong(seeds=3, most=4, **more):
+    """Dense and Tucker-2 on one to four cores, by threads and by processes, at a fixed global batch."""
+    return [
+        over_ranks(
+            f"{name}/resnet20/cifar10/finetune/{way}:{count}#{seed}",
+            step
+            / count**0.8
+            * (1.15 if way == "ddp" else 1.0)
+            * (1 + 0.03 * random.Random(f"{name}{way}{count}{seed}").random()),
+            processes=count if way == "ddp" else 1,
+            threads=count if way == "threads" else 1,
+            **more,
+        )
+        for seed in range(seeds)
+        for name, step in (("dense/full", 240.0), ("tucker2/x4", 60.0))
+        for way, count in (("threads", 1), ("threads", 2), ("threads", 4), ("ddp", 2), ("ddp", 4))
+        if count <= most
+    ]
+
+
+def weak(seeds=3):
+    """Dense with a batch for each rank: two ranks take a tenth longer than one."""
+    return [
+        over_ranks(
+            f"dense/full/resnet20/cifar10/finetune/{parallel}#{seed}",
+            step,
+            processes=processes,
+            threads=threads,
+            settings={"batch_per_rank": True},
+        )
+        for seed in range(seeds)
+        for parallel, processes, threads, step in (
+            ("threads:1", 1, 1, 100.0),
+            ("threads:2", 1, 2, 105.0),
+            ("ddp:2", 2, 1, 110.0),
+        )
+    ]
+
+
 def troubled():
     """One record of every other status."""
     tail = "cnn8/digits/finetune/single#0"

@@ -46,6 +46,19 @@ def test_equal_time_is_the_longest_that_all_reached():
     assert equal_time([]) is None
 
 
+def test_the_seconds_of_earlier_fits_count_and_their_accuracy_does_not():
+    record = curved(f"tt/x4/{TAIL}", [80.0, 90.0])
+    record.samples["phases"] = [["train", 10.0], ["decompose", 1.0], ["train", 4.0], ["train", 0]]
+    assert learning_curve(record) == [(12.0, 80.0), (14.0, 90.0)]
+    assert after(record, 11.9) is None
+
+
+def test_a_curve_that_joins_those_of_several_fits_is_none():
+    record = curved(f"tt/x4/{TAIL}", [99.0, 80.0, 90.0])
+    record.samples["phases"] = [["train", 2.0], ["decompose", 1.0], ["train", 4.0]]
+    assert learning_curve(record) == []
+
+
 def test_a_curve_that_does_not_fit_its_epochs_is_none():
     record = curved(f"tt/x4/{TAIL}", [80.0, 90.0])
     record.samples["epoch_s"] = [1.0]

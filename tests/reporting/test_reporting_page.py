@@ -5,7 +5,7 @@ import warnings
 from html.parser import HTMLParser
 
 import pytest
-from reporting_factory import measured, record, scaling, sweep, troubled
+from reporting_factory import measured, record, scaling, strong, sweep, troubled, weak
 
 from tnbench.reporting import page as page_module
 from tnbench.reporting.page import write_page
@@ -49,6 +49,8 @@ SETS = {
     "quick": lambda: [*sweep(ranks=(2, 8)), *troubled()],
     "two models": lambda: [*sweep(seeds=1, ranks=(2,)), *sweep("lenet5", "mnist", seeds=1, ranks=(2, 4))],
     "scaling": scaling,
+    "over ranks": lambda: [*strong(), *weak()],
+    "two cores": lambda: strong(seeds=1, most=2),
     "no accuracy": lambda: [measured(f"tt/x{rank}/cnn8/synthetic/none/single#0", compression=rank) for rank in (2, 4)],
     "one": lambda: sweep(seeds=1)[:1],
     "counts of zero": lambda: [
@@ -125,6 +127,23 @@ def test_a_count_of_zero_costs_no_more_than_its_axis(pages):
 def test_slowdowns_are_shown(pages):
     assert "slower" in pages["scaling"]
     assert '<figure class="wide"><svg role="img"' in pages["scaling"]
+
+
+def test_parallel_cases_have_their_tables_and_their_checklist(pages):
+    text = pages["over ranks"]
+    for heading in ("Karp–Flatt", "communication %", "words of a step", "measured ÷ predicted", "Algorithmic speedup"):
+        assert heading in text
+    assert text.count("Twelve rules for parallel measurements") == 1
+    assert "weak scaling" in text
+    assert "efficiency T<sub>1</sub>/T<sub>P</sub>" in text
+    assert "communication %" not in pages["scaling"], "nothing of the kind was measured there"
+
+
+def test_speedups_are_drawn_over_cores_with_the_shares_of_the_dotted_curves(pages):
+    assert pages["over ranks"].count("speedup of a training step over cores") == 1
+    assert "dense, threads, serial share" in pages["over ranks"]
+    assert "(the optimiser&#39;s share)" in pages["two cores"]
+    assert "(fitted)" not in pages["two cores"]
 
 
 def test_the_plot_data_is_strict_json_and_plotly_accepts_it(pages):

@@ -6,8 +6,9 @@ from reporting_factory import measured, record, scaling, spread, sweep, troubled
 
 from tnbench.core.metrics import METRICS
 from tnbench.measure.statistics import median_interval, ratio_interval
-from tnbench.reporting.rows import make_rows, samples_of, step_times
+from tnbench.reporting.rows import make_rows
 from tnbench.reporting.table import tidy
+from tnbench.reporting.times import samples_of
 
 TAIL = "cnn8/digits/finetune/single"
 
@@ -93,7 +94,7 @@ def test_of_several_dense_records_the_last_counts():
 
 def test_a_step_takes_as_long_as_its_slowest_rank():
     row = record("tt/x4/cnn8/digits/finetune/ddp:2#0", samples={"step_ms": [[1.0, 5.0, 2.0], [4.0, 3.0, 2.5]]})
-    assert step_times(row) == [4.0, 5.0, 2.5]
+    assert samples_of(row, "step_ms") == [4.0, 5.0, 2.5]
     assert by_case([row]).iloc[0]["step_ms"] == 4.0
 
 

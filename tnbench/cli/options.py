@@ -92,6 +92,9 @@ class Tuned:
         int | None, _setting(metavar="N", help="Learning rates to try on validation pictures, for every method alike.")
     ] = None
     curve: Annotated[bool | None, _setting(help="Evaluate after every epoch, off the clock.")] = None
+    batch_per_rank: Annotated[
+        bool | None, _setting(help="Let the batch grow with the processes or threads: weak scaling.")
+    ] = None
     timeout: Annotated[
         float | None, _limit(parser=seconds, metavar="TIME", help="Longest time of one case: seconds, or 30m, 2h.")
     ] = None

@@ -27,7 +27,7 @@ _CHOICES = {
 }
 _LEAST = {"epochs": 0, "baseline_epochs": 0, "batch_size": 1, "limit_train": 1, "tune": 0}
 _BELOW = {"momentum": 1.0, "weight_decay": math.inf, "label_smoothing": 1.0, "ema": 1.0, "clip": math.inf}
-_CASE_ONLY = ("epochs", "lr", "gauge", "decay_on", "tune", "curve")
+_CASE_ONLY = ("epochs", "lr", "gauge", "decay_on", "tune", "curve", "batch_per_rank")
 _LATER = (
     "schedule",
     "optimiser",
@@ -40,6 +40,7 @@ _LATER = (
     "compile",
     "tune",
     "curve",
+    "batch_per_rank",
 )
 """Fields that came after the first records. At their defaults they are left out of keys, so that those still count."""
 
@@ -57,7 +58,8 @@ class Settings:
     whether weight decay pulls at a layer's factors or at the kernel that they stand for; `ema` is the decay of the
     average of weights that is evaluated, `clip` the largest norm of a gradient (each off at 0); `amp` multiplies in
     bfloat16; `tune` is how many learning rates are tried on validation pictures (0: none); `curve` evaluates after
-    every epoch.
+    every epoch; `batch_per_rank` gives each process or stated thread `batch_size` pictures of every step, so that the
+    global batch grows with their number (weak scaling) and accuracy changes.
     """
 
     device: str = "auto"
@@ -84,6 +86,7 @@ class Settings:
     compile: bool = False
     tune: int = 0
     curve: bool = False
+    batch_per_rank: bool = False
 
     def __post_init__(self) -> None:
         _check_choices(self)

@@ -80,6 +80,25 @@ def span(ratio: Timing | None) -> str:
     return MISSING if ratio is None else times(ratio.value) + _within(ratio)
 
 
+def share(percent: Timing | None) -> str:
+    """Per cent with their interval and what that is over.
+
+    >>> share(Timing(12.34, 10.0, 15.0, launches=6)), share(Timing(-1.0, None, None, launches=1))
+    ('12.3 (10.0 to 15.0, n = 6)', '-1.0')
+    """
+    if percent is None:
+        return MISSING
+    if percent.low is None or percent.high is None:
+        return f"{percent.value:.1f}"
+    scope = " within one launch" if percent.launches == 1 else f", n = {percent.launches}"
+    return f"{percent.value:.1f} ({percent.low:.1f} to {percent.high:.1f}{scope})"
+
+
+def whole(value: float | None) -> str:
+    """A whole number with its thousands apart."""
+    return MISSING if value is None else f"{value:,.0f}"
+
+
 def counted(n: int, noun: str) -> str:
     """A number of things.
 

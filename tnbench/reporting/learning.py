@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, islice
+from math import isclose
 
 from tnbench.core.record import Record
 
@@ -13,9 +14,17 @@ CLOSE = 1.0
 
 
 def learning_curve(record: Record) -> list[tuple[float, float]]:
-    """Seconds of training so far and top-1 in per cent, after each epoch; empty where no curve was recorded."""
+    """Seconds of training so far and top-1 in per cent, after each epoch; empty where no curve was recorded.
+
+    Of several fits it is the last one's, and the seconds of those before it count. A record that joined the curves of
+    all of them, of which some may be a dense network's, has none here.
+    """
     curve, seconds = record.samples.get("top1_curve", []), record.samples.get("epoch_s", [])
-    return list(zip(accumulate(seconds), curve, strict=True)) if curve and len(curve) == len(seconds) else []
+    fits = [took for kind, took in record.samples.get("phases", []) if kind == "train" and took]
+    joined = len(fits) > 1 and not isclose(sum(seconds), fits[-1])
+    if not curve or len(curve) != len(seconds) or joined:
+        return []
+    return list(zip(islice(accumulate(seconds, initial=sum(fits[:-1])), 1, None), curve, strict=True))
 
 
 def time_to_accuracy(record: Record, dense: Record | None) -> float | None:

@@ -26,6 +26,11 @@ def used_cores(record: Record) -> int | None:
     return None if threads is None else int(processes * threads)
 
 
+def is_weak(record: Record) -> bool:
+    """Whether the batch of the case grows with its ranks, so that times at different counts are of different work."""
+    return bool(record.settings.get("batch_per_rank"))
+
+
 class References:
     """Finds what to compare with; of several records of one case in one context the last one counts."""
 
@@ -53,6 +58,11 @@ class References:
         """The dense network's forward pass, which depends on no training; the same training's where there is one."""
         loose = context_of(record, case).regardless_of("training"), case.seed
         found = self.dense(record, case) or self._dense_in_any_training.get(loose)
+        return None if found is None or oversubscribed(found) else found
+
+    def dense_step(self, record: Record, case: Case) -> Record | None:
+        """The dense network's training step, spread the same way, in the same training."""
+        found = self.dense(record, case)
         return None if found is None or oversubscribed(found) else found
 
     def one_core(self, record: Record, case: Case) -> Record | None:

@@ -14,11 +14,13 @@ from plotly.offline import get_plotlyjs
 
 from tnbench.core.record import STATUSES, Record
 from tnbench.reporting import formatting
+from tnbench.reporting.checklist import make_checklist
 from tnbench.reporting.classes import Classes, make_classes
 from tnbench.reporting.context import Context, titles
 from tnbench.reporting.figures.axes import LATENCY, MACS, PARAMS, TOP1
 from tnbench.reporting.figures.bars import speedup_bars
 from tnbench.reporting.figures.curves import curve_panel
+from tnbench.reporting.figures.speedup_curves import speedup_curves
 from tnbench.reporting.figures.style import Look, legend_marker, looks
 from tnbench.reporting.interactive import plot_data
 from tnbench.reporting.numbers import Numbers, make_numbers
@@ -26,8 +28,9 @@ from tnbench.reporting.pareto import make_fronts
 from tnbench.reporting.points import Point, by_context, curves, make_points
 from tnbench.reporting.provenance import facts, metrics_shown, settings_groups
 from tnbench.reporting.rows import make_rows
-from tnbench.reporting.scaling import Scaling, make_scalings
+from tnbench.reporting.scaling import BUSY, Scaling, make_scalings
 from tnbench.reporting.sentences import accuracy_sentences, speed_sentences
+from tnbench.reporting.series import TREND, Series, make_series
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -46,12 +49,23 @@ class Facet:
 
 @dataclass(frozen=True)
 class SpeedFacet:
-    """The speedups of one model and dataset."""
+    """The speedups of one model and dataset. `compressed` are the points to compare with the dense network."""
 
     title: str
     sentences: list[Markup]
-    figure: Markup | None
+    figures: list[Markup]
+    series: list[Series]
     scalings: list[Scaling]
+    compressed: list[Point]
+
+    @property
+    def weak(self) -> bool:
+        return self.scalings[0].weak
+
+    @property
+    def spread(self) -> list[Scaling]:
+        """Those of which more than the training's own steps was timed."""
+        return [scaling for scaling in self.scalings if scaling.point.timing("infer_ms")]
 
 
 def render_page(
@@ -74,6 +88,9 @@ def render_page(
         statuses=statuses,
         facets=_facets(points, names, drawn),
         speeds=_speed_facets(points, drawn),
+        trend=TREND,
+        busy=BUSY,
+        checklist=make_checklist(rows, make_scalings(points)),
         plot=plot if plot["x"] and plot["y"] else None,
         plotly=_script(get_plotlyjs()),
         metrics=metrics_shown(rows),
@@ -152,5 +169,12 @@ def _speed_facets(points: Sequence[Point], drawn: Mapping[str, Look]) -> list[Sp
 
 
 def _speed_facet(title: str, scalings: list[Scaling], drawn: Mapping[str, Look], name: str) -> SpeedFacet:
-    figure = speedup_bars(scalings, drawn, name=name, title=title)
-    return SpeedFacet(title, speed_sentences(scalings), Markup(figure) if figure else None, scalings)
+    series, base = make_series(scalings), "one GPU" if scalings[0].point.context.on_gpu else "one core"
+    figures = [
+        speedup_bars(scalings, drawn, name=name, title=title),
+        speedup_curves(series, drawn, name=f"{name}-curves", title=title, base=base),
+    ]
+    points = [scaling.point for scaling in scalings if not scaling.note]
+    compressed = [point for point in points if not point.dense and point.timing("algorithmic_step_speedup")]
+    shown = [Markup(figure) for figure in figures if figure]
+    return SpeedFacet(title, speed_sentences(scalings), shown, series, scalings, compressed)

@@ -13,13 +13,18 @@ from tnbench.core.grammar import AXES
 from tnbench.core.metrics import METRICS
 from tnbench.core.record import Record
 from tnbench.core.settings import Settings
-from tnbench.measure.statistics import Estimate, median_interval, ratio_interval
+from tnbench.measure.statistics import median_interval
 from tnbench.reporting.budget import budget_gap
 from tnbench.reporting.learning import time_to_accuracy
-from tnbench.reporting.references import References, base_parallel, oversubscribed, used_cores
+from tnbench.reporting.parallel_columns import comm_share, over_predicted, parallel_columns, told
+from tnbench.reporting.references import References, base_parallel, oversubscribed
+from tnbench.reporting.times import ratio_of_times, samples_of, time_of
 
-SAMPLED = ("forward_ms", "throughput", "epoch_s", "step_ms")
-RATIOS = ("algorithmic_speedup", "speedup", "same_cores_ratio")
+SAMPLED = ("forward_ms", "throughput", "epoch_s", "step_ms", "fixed_step_ms", "muted_step_ms", "infer_ms")
+RATIOS = (
+    *("algorithmic_speedup", "algorithmic_step_speedup", "speedup", "efficiency", "same_cores_ratio"),
+    *("infer_speedup", "decompose_speedup", "comm_share"),
+)
 _OVERSUBSCRIBED = "measured with more threads than cores: not valid for speedup"
 _FACTS = ("device_model", "torch", "host", "started", "attempt", "oversubscribed", "notes", "log", "command")
 
@@ -70,32 +75,6 @@ def columns_of(records: Sequence[Record]) -> list[str]:
     ]
 
 
-def step_times(record: Record) -> list[float]:
-    """Milliseconds of every timed training step: the slowest rank's, step by step."""
-    return [max(step) for step in zip(*record.samples.get("step_ms", []), strict=False)]
-
-
-def samples_of(record: Record, name: str) -> list[float]:
-    """The raw samples behind a timing; empty where only a median was kept."""
-    return step_times(record) if name == "step_ms" else [float(value) for value in record.samples.get(name, [])]
-
-
-def ratio_of_times(name: str, above: Record, below: Record) -> Estimate | None:
-    """How many times longer `above` took than `below`: by their samples, else by the medians they store."""
-    if above is below:
-        return Estimate(1.0, None, None, len(samples_of(above, name))) if _time(name, above) else None
-    samples = samples_of(above, name), samples_of(below, name)
-    numerator, denominator = _time(name, above), _time(name, below)
-    if not (numerator and denominator):
-        return None
-    return ratio_interval(*samples) if all(samples) else Estimate(numerator / denominator, None, None, 1)
-
-
-def _time(name: str, record: Record) -> float | None:
-    samples = samples_of(record, name)
-    return median_interval(samples).value if samples else record.metrics.get(name)
-
-
 def _values(record: Record, case: Case, references: References, columns: Sequence[str]) -> dict[str, Value]:
     known: dict[str, Any] = {
         **{axis: case.part(axis) for axis in AXES},
@@ -107,6 +86,8 @@ def _values(record: Record, case: Case, references: References, columns: Sequenc
         **_counted(record.metrics),
         **_gap(record.metrics),
         "budget_gap": budget_gap(case, record.metrics),
+        **comm_share(record),
+        **over_predicted(record),
         **(_compared(record, case, references) if record.status == "ok" else {}),
         **_facts(record),
     }
@@ -161,24 +142,19 @@ def _drop(record: Record, dense: Record | None) -> dict[str, Value]:
 def _speedups(record: Record, case: Case, references: References) -> dict[str, Value]:
     pairs = {
         "algorithmic_speedup": ("forward_ms", references.dense_forward(record, case)),
-        "speedup": ("step_ms", references.one_core(record, case)),
+        "algorithmic_step_speedup": ("step_ms", references.dense_step(record, case)),
         "same_cores_ratio": ("step_ms", references.same_cores(record, case)),
     }
     found: dict[str, Value] = {}
     for name, (timing, base) in pairs.items():
-        estimate = ratio_of_times(timing, base, record) if base is not None else None
-        if estimate is not None:
-            found |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
-    cores, speedup = used_cores(record), found.get("speedup")
-    if cores and isinstance(speedup, float):
-        found["efficiency"] = speedup / cores
-    return found
+        found |= told(name, ratio_of_times(timing, base, record) if base is not None else None)
+    return found | parallel_columns(record, references.one_core(record, case))
 
 
 def _judged(record: Record, base: Record | None) -> dict[str, Value]:
     if oversubscribed(record):
         return {"speedup_valid": False, "speedup_note": _OVERSUBSCRIBED}
-    if _time("step_ms", record) is None:
+    if time_of("step_ms", record) is None:
         return {}
     if base is None:
         return {"speedup_note": f"nothing to compare with: no valid record of this case with {base_parallel(record)}"}

@@ -8,7 +8,7 @@ from typing import Any
 from tnbench.core.errors import NotApplicable, UsageError, unknown
 from tnbench.core.metrics import METRICS
 from tnbench.core.record import Record
-from tnbench.reporting.rows import samples_of
+from tnbench.reporting.times import samples_of
 
 TIMINGS: Mapping[str, str] = {"forward": "forward_ms", "decompose": "decompose_s", "step": "step_ms"}
 """The metric of each part of a case that `tnbench.stages.timings` lays out."""

@@ -102,6 +102,11 @@ def _points(drop: Estimate, size: float) -> str:
 
 def _speed_sentence(scaling: Scaling) -> Markup:
     opening = Markup("<strong>{}</strong> with {}").format(scaling.point.label, scaling.parallel)
+    if scaling.weak and scaling.efficiency_of is not None:
+        told = ", which may be no loss" if scaling.efficiency_of.undecided else ""
+        return opening + Markup(" takes a step of {} times the pictures with an efficiency of {}{}.").format(
+            scaling.ranks, formatting.span(scaling.efficiency_of), told
+        )
     if scaling.speedup is None:
         return opening + Markup(" says nothing about speed: {}.").format(scaling.note or "no one-core record")
     base = "one GPU" if scaling.point.context.on_gpu else "one core"
@@ -112,6 +117,8 @@ def _speed_sentence(scaling: Scaling) -> Markup:
         text += Markup(", and at {} that of one process on the same {} cores{}").format(
             formatting.span(scaling.same_cores), scaling.cores, _verdict(scaling.same_cores)
         )
+    if scaling.busy:
+        text += Markup(" (others used the machine, so this says little)")
     return text + "."
 
 

@@ -10,12 +10,14 @@ from tnbench.core.protocols import Fit
 from tnbench.core.record import Record
 from tnbench.measure.environment import provenance, usable_cores
 from tnbench.stages.baseline import accuracy
-from tnbench.stages.decompose import Decomposition
-from tnbench.stages.fits import energy_metrics, fit_metrics, fit_samples
+from tnbench.stages.dry_run import measure_volumes
+from tnbench.stages.fits import energy_metrics, fit_metrics, fit_samples, resumed
 from tnbench.stages.measure import Measured, measure_forward, measure_size
+from tnbench.stages.predicted import predict
 from tnbench.stages.prepare import Prepared, numerics, prepare
 from tnbench.stages.resuming import forgets_checkpoints
 from tnbench.stages.score import score
+from tnbench.stages.spread import measure_spread
 from tnbench.stages.tools import CaseTools
 from tnbench.stages.training import needs_baseline, run_training
 from tnbench.stages.tune import tune
@@ -33,15 +35,21 @@ def run_case(job: Job) -> Record:
         tuning = tune(prepared)
         tools = CaseTools(tuning.prepared)
         model = run_training(tools)
+        layers = tools.layers()
         scored = score(prepared, model)
         size = measure_size(model, prepared.build(), prepared.pictures.in_shape)
         forward = measure_forward(prepared, model)
+        volumes = measure_volumes(prepared, model, tools.notes.append)
+        spread = volumes or measure_spread(prepared, model, tools.decompositions)
+    predicted = predict(prepared, model, spread, facts)
     metrics = {
+        **spread.metrics,
+        **predicted.metrics,
         **size.metrics,
-        **_decomposition_metrics(tools.decompositions),
+        **_decomposition_metrics(tools),
         **fit_metrics(tools.fits, len(prepared.pictures.train)),
         **tuning.metrics,
-        **energy_metrics(tools.energies),
+        **energy_metrics(tools.energies, tools.fits),
         **scored.metrics,
         **_accuracy_before(tools),
         **forward.metrics,
@@ -51,23 +59,32 @@ def run_case(job: Job) -> Record:
         key=job.key,
         status="ok",
         metrics={**metrics, **_end_to_end(job, needs_baseline(prepared), metrics, facts)},
-        samples={**forward.samples, **fit_samples(tools.fits), **scored.samples, **_phases(tools)},
-        layers=tools.layers,
+        samples={
+            **forward.samples,
+            **spread.samples,
+            **predicted.samples,
+            **fit_samples(tools.fits),
+            **scored.samples,
+            **_phases(tools),
+        },
+        layers=layers,
         notes=[*tuning.notes, *_notes(job, prepared, tools, facts)],
         settings=job.settings.as_json(),
         limits={"timeout_s": job.limits.timeout_s},
         provenance={
             **facts,
             "forward_threads": forward.threads,
-            "oversubscribed": _oversubscribed(tools.fits, forward),
+            "oversubscribed": _oversubscribed(tools.fits, forward, spread),
             "baseline": _baseline_facts(job),
             **tuning.facts,
+            **({"resumed": True} if resumed(tools.fits) else {}),
             **({"energy_meter": tools.energies[-1].source} if tools.energies else {}),
         },
     )
 
 
-def _decomposition_metrics(decompositions: list[Decomposition]) -> dict[str, float]:
+def _decomposition_metrics(tools: CaseTools) -> dict[str, float]:
+    decompositions = tools.decompositions
     if not decompositions:
         return {}
     last = decompositions[-1].summary
@@ -78,7 +95,12 @@ def _decomposition_metrics(decompositions: list[Decomposition]) -> dict[str, flo
         "params_layers": last.params_layers,
         "params_layers_dense": last.params_layers_dense,
     }
-    return found if last.weight_error is None else {**found, "weight_error": last.weight_error}
+    if tools.recalibrate_s is not None:
+        found["recalibrate_s"] = tools.recalibrate_s
+    # How far random weights are from the factors that begin in their place says nothing.
+    if tools.from_random or last.weight_error is None:
+        return found
+    return {**found, "weight_error": last.weight_error}
 
 
 def _phases(tools: CaseTools) -> dict[str, list[Any]]:
@@ -95,7 +117,7 @@ def _accuracy_before(tools: CaseTools) -> dict[str, float]:
 
 
 def _end_to_end(job: Job, from_baseline: bool, metrics: dict[str, float], facts: dict[str, Any]) -> dict[str, float]:
-    own = metrics.get("decompose_s", 0.0) + metrics.get("train_s", 0.0)
+    own = sum(metrics.get(name, 0.0) for name in ("decompose_s", "train_s", "recalibrate_s"))
     if not from_baseline:
         return {"end_to_end_s": own}
     if job.baseline is None or _why_no_baseline_time(job.baseline, facts):
@@ -108,6 +130,13 @@ def _notes(job: Job, prepared: Prepared, tools: CaseTools, facts: dict[str, Any]
     notes = list(dict.fromkeys([*tools.notes, *(note for fit in tools.fits for note in fit.notes)]))
     if not prepared.pictures.meaningful:
         notes.append("labels are made up, so accuracy is left empty")
+    if job.settings.batch_per_rank:
+        notes.append(
+            "each rank, or thread of threads:P, has batch_size pictures of a step: with more of them the global batch "
+            "is larger, there are fewer steps in an epoch, and accuracy is that of another training"
+        )
+    if resumed(tools.fits) and energy_metrics(tools.energies):
+        notes.append("energy was counted since the training was resumed alone, so train_energy_j is left empty")
     reason = _why_no_baseline_time(job.baseline, facts) if job.baseline else ""
     return [*notes, f"{reason}, so end_to_end_s is left empty"] if reason else notes
 
@@ -125,9 +154,9 @@ def _machine(facts: dict[str, Any]) -> tuple[Any, ...]:
     return facts.get("cpu"), facts.get("gpu"), facts.get("versions", {}).get("torch")
 
 
-def _oversubscribed(fits: list[Fit], forward: Measured) -> bool:
-    """More threads than usable cores, in training or in the timed forward passes."""
-    return max([forward.threads, *(fit.processes * fit.threads for fit in fits)]) > usable_cores()
+def _oversubscribed(fits: list[Fit], forward: Measured, spread: Measured) -> bool:
+    """More threads than usable cores, in training or in what was timed afterwards."""
+    return max([forward.threads, spread.threads, *(fit.processes * fit.threads for fit in fits)]) > usable_cores()
 
 
 def _baseline_facts(job: Job) -> dict[str, Any] | None:

@@ -11,10 +11,15 @@ from tnbench.measure.energy import Energy
 
 
 def fit_metrics(fits: Sequence[Fit], pictures: int) -> dict[str, float]:
-    """Times, peaks and losses of all `fits` together, each of which saw `pictures` training pictures an epoch."""
+    """Times, peaks and losses of all `fits` together, each of which saw `pictures` training pictures an epoch.
+
+    How long an epoch and a step take is that of the last fit that had any: earlier ones may be of a network of another
+    size, such as the dense one.
+    """
     if not fits:
         return {}
     epochs = [seconds for fit in fits for seconds in fit.epoch_s]
+    last = _last_trained(fits)
     found: dict[str, float] = {
         "train_s": sum(epochs),
         "train_peak_bytes": max(fit.peak_bytes for fit in fits),
@@ -22,10 +27,15 @@ def fit_metrics(fits: Sequence[Fit], pictures: int) -> dict[str, float]:
         "threads": fits[-1].threads,
     }
     if epochs:
-        found |= {"epoch_s": median(epochs), "train_loss": [loss for fit in fits for loss in fit.loss][-1]}
+        found |= {"epoch_s": median(last.epoch_s), "train_loss": last.loss[-1]}
         found |= _pace(fits, sum(epochs), pictures * len(epochs))
-    slowest = [max(step) for fit in fits for step in zip(*fit.step_s, strict=True)]
+    slowest = [max(step) for step in zip(*last.step_s, strict=True)]
     return {**found, "step_ms": 1e3 * median(slowest)} if slowest else found
+
+
+def _last_trained(fits: Sequence[Fit]) -> Fit:
+    """The last one that had epochs; the last one where none had."""
+    return next((fit for fit in reversed(fits) if fit.epoch_s), fits[-1])
 
 
 def _pace(fits: Sequence[Fit], seconds: float, pictures: int) -> dict[str, float]:
@@ -35,19 +45,19 @@ def _pace(fits: Sequence[Fit], seconds: float, pictures: int) -> dict[str, float
 
 
 def fit_samples(fits: Sequence[Fit]) -> dict[str, list[Any]]:
-    """Epoch by epoch and step by step; `top1_curve` only where the settings ask for it.
+    """`loss` for each epoch of all fits; `epoch_s` and `step_ms` (one list per rank) of the last one that had any.
 
-    What guides told stands under their own names.
+    `top1_curve` is the last fit's, of the network at its final ranks, and only where the settings ask for it. What
+    guides told stands under their own names, the fits one after the other.
     """
     if not fits:
         return {}
-    ranks = range(fits[-1].processes)
-    curve = [top1 for fit in fits for top1 in fit.curve]
+    last, curve = _last_trained(fits), fits[-1].curve
     return {
         "loss": [loss for fit in fits for loss in fit.loss],
-        "epoch_s": [seconds for fit in fits for seconds in fit.epoch_s],
-        "step_ms": [[1e3 * seconds for fit in fits for seconds in fit.step_s[rank]] for rank in ranks],
-        **({"top1_curve": curve} if curve else {}),
+        "epoch_s": list(last.epoch_s),
+        "step_ms": [[1e3 * seconds for seconds in steps] for steps in last.step_s],
+        **({"top1_curve": list(curve)} if curve else {}),
         **_told(fits),
     }
 
@@ -58,7 +68,13 @@ def _told(fits: Sequence[Fit]) -> dict[str, list[Any]]:
     return {name: [value for fit in fits for value in fit.told.get(name, [])] for name in names}
 
 
-def energy_metrics(energies: Sequence[Energy]) -> dict[str, float]:
-    """Joules of all fits together; nothing where those of one are unknown."""
+def energy_metrics(energies: Sequence[Energy], fits: Sequence[Fit] = ()) -> dict[str, float]:
+    """Joules of all fits together; nothing where those of one are unknown, or where one of `fits` was resumed."""
     known = [energy.joules for energy in energies if energy.joules is not None]
-    return {"train_energy_j": sum(known)} if known and len(known) == len(energies) else {}
+    whole = known and len(known) == len(energies) and not resumed(fits)
+    return {"train_energy_j": sum(known)} if whole else {}
+
+
+def resumed(fits: Sequence[Fit]) -> bool:
+    """Whether one went on from where an earlier run was killed, so that clocks and counters saw only its end."""
+    return any(fit.resumed for fit in fits)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import partial
+from statistics import median
 
 import torch
 from torch import nn
@@ -67,7 +68,7 @@ def _measure_here(prepared: Prepared, model: nn.Module) -> Measured:
         "forward_ms": [1e3 * seconds for seconds in latency],
         "throughput": [THROUGHPUT_BATCH / seconds for seconds in batch],
     }
-    metrics = {name: _median(values) for name, values in samples.items()}
+    metrics = {name: median(values) for name, values in samples.items()}
     return Measured({**metrics, "forward_peak_bytes": peak.bytes}, samples, torch.get_num_threads())
 
 
@@ -79,7 +80,3 @@ def _time_batch(prepared: Prepared, model: nn.Module, size: int) -> list[float]:
     (first,) = time_calls(call, device=prepared.device, warmup=0, samples=1)
     warm_up, samples = (1, _FEWEST_SAMPLES) if first > _SLOW_S else (WARM_UP_CALLS, _SAMPLES)
     return time_calls(call, device=prepared.device, warmup=warm_up, samples=samples, least_s=_LEAST_S)
-
-
-def _median(values: list[float]) -> float:
-    return float(torch.tensor(values, dtype=torch.float64).quantile(0.5))

@@ -18,6 +18,7 @@ from tnbench.core.registry import Bound
 from tnbench.core.settings import Settings
 from tnbench.engine.checkpoint import Checkpoint
 from tnbench.engine.loop import RankFit, Watched, fit
+from tnbench.engine.splitmix import key
 from tnbench.stages.prepare import Prepared, dtype_of, numerics
 from tnbench.stages.resuming import checkpoint_of
 
@@ -58,7 +59,7 @@ def fit_model(
     `kernels` are those of its compressed layers. Raises Diverged or RankDied.
     """
     settings, pictures = prepared.job.settings, prepared.pictures
-    recipe = recipe_of(prepared.job, epochs=epochs, lr=lr)
+    recipe = recipe_of(prepared.job, epochs=epochs, lr=lr, ranks=parallel.atom.count or 1, number=number)
     share = Share(
         copy.deepcopy(model).cpu(),
         pictures.train,
@@ -94,14 +95,20 @@ def fit_model(
         told=first.told,
         curve=first.curve,
         wait_s=[max(waited) for waited in zip(*(rank.wait_s for rank, _ in ranks), strict=True)],
+        resumed=first.resumed,
     )
 
 
-def recipe_of(job: Job, *, epochs: int, lr: float) -> Recipe:
-    """How a fit of the job's case is run."""
-    own: dict[str, Any] = {"epochs": epochs, "lr": lr, "seed": job.case.seed}
+def recipe_of(job: Job, *, epochs: int, lr: float, ranks: int = 1, number: int = 1) -> Recipe:
+    """How fit number `number` of the job's case is run by so many ranks (or threads, where these are what is counted).
+
+    The first one draws from the case's seed, each later one from a seed of its own that follows from it.
+    """
+    seed = job.case.seed if number == 1 else key(job.case.seed, number)
+    own: dict[str, Any] = {"epochs": epochs, "lr": lr, "seed": seed}
     names = [field.name for field in dataclasses.fields(Recipe) if field.name not in own]
-    return Recipe(**own, **{name: getattr(job.settings, name) for name in names})
+    recipe = Recipe(**own, **{name: getattr(job.settings, name) for name in names})
+    return dataclasses.replace(recipe, batch_size=ranks * recipe.batch_size) if job.settings.batch_per_rank else recipe
 
 
 def train_rank(crew: Crew, *, share: Share) -> tuple[RankFit, list[str]]:

@@ -121,7 +121,8 @@ class Workbench:
     def step(self) -> Call:
         """A call of one training step of a copy of the compressed network, on one batch again and again."""
         job, pictures = self.prepared.job, self.prepared.pictures
-        recipe = recipe_of(job, epochs=max(1, job.settings.epochs), lr=job.settings.lr)
+        ranks = self.prepared.plugins["parallel"].atom.count or 1
+        recipe = recipe_of(job, epochs=max(1, job.settings.epochs), lr=job.settings.lr, ranks=ranks)
         device, model = self.prepared.device, copy.deepcopy(self.decomposition.model).train()
         data = Batches(
             pictures.train.to(device),
