@@ -49,7 +49,10 @@ def test_labels_are_fine_and_options_augment(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("option", "says"),
     [
-        ("crop=-1", "got crop=-1, wanted pixels from 0 on"),
+        ("crop=-1", "cifar100: got crop=-1, wanted pixels from 0 on"),
+        ("crop=32", "cifar100: got crop=32, wanted less than the 32 pixels of a side: a crop may leave"),
+        ("crop=40,pad=reflect", "got crop=40, wanted less than the 32 pixels"),
+        ("cutout=64", "got cutout=64, wanted less than 64 pixels: such a square covers all of the picture"),
         ("pad=reflekt", "no value is named 'reflekt'; the nearest is 'reflect'"),
     ],
 )

@@ -25,6 +25,8 @@ def root(tmp_path):
     write(tmp_path / "birds" / "train" / "auk" / "deep", 9, "Two.PNG")
     (tmp_path / "birds" / "train" / "auk" / "notes.txt").write_text("no picture")
     (tmp_path / "birds" / "train" / ".cache").mkdir()
+    (tmp_path / "birds" / "train" / "auk" / "._one.png").write_text("what a Mac leaves")
+    write(tmp_path / "birds" / "train" / "auk" / ".thumbs", 200)
     return tmp_path
 
 
@@ -103,7 +105,7 @@ def test_ones_own_pictures_cannot_be_fetched(tmp_path):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"bare": ("a", "b")}, "got the folders a, b, wanted the name of one"),
+        ({"bare": ("a", "b")}, "imagefolder: got the folders a, b, wanted the name of one"),
         ({"side": 0}, "got side=0, wanted pixels from 1 on"),
         ({"short": 100}, "got short=100, wanted at least side=224"),
         ({"resized": 1.5}, r"got resized=1.5, wanted a share from 0 \(none\) to 1"),

@@ -80,13 +80,14 @@ def test_it_cannot_be_fetched_and_the_error_says_what_goes_where(tmp_path):
         imagenet.fetch("imagenet", OPTIONS, tmp_path)
 
 
-def pack_devkit(folder, truth):
+def pack_devkit(folder, truth, synsets=None):
     """A development kit with two leaves, whose own numbers are not in the order of wnids, and an inner node."""
     rows = [(1, TOILET_TISSUE, 0), (2, GOLDFISH, 0), (3, "n00001740", 2)]
     kind = [("ILSVRC2012_ID", object), ("WNID", object), ("num_children", object)]
-    synsets = io.BytesIO()
-    savemat(synsets, {"synsets": np.array(rows, dtype=kind)})
-    files = {"meta.mat": synsets.getvalue(), "ILSVRC2012_validation_ground_truth.txt": truth.encode()}
+    table = io.BytesIO()
+    savemat(table, {"synsets": np.array(rows, dtype=kind)})
+    content = table.getvalue() if synsets is None else synsets
+    files = {"meta.mat": content, "ILSVRC2012_validation_ground_truth.txt": truth.encode()}
     with tarfile.open(folder / ARCHIVE, "w:gz") as archive:
         for name, content in files.items():
             member = tarfile.TarInfo(f"ILSVRC2012_devkit_t12/data/{name}")
@@ -114,7 +115,7 @@ def test_a_flat_validation_half_is_labelled_by_the_development_kit(flat, unpacke
 @pytest.mark.parametrize(
     ("truth", "says"),
     [
-        ("2\n1\n", r"val_00000003.JPEG has no number from 1 to 2; move it away"),
+        ("2\n1\n", r"ground_truth.txt in .* has 2 lines, wanted one for each of the 3 validation pictures"),
         ("2\n1\n3\n", "ground_truth.txt in .* has the line 3, wanted a class number"),
         ("2\n1\nfish\n", "has the line .*'fish', wanted a class number"),
     ],
@@ -123,6 +124,29 @@ def test_labels_that_do_not_fit_the_pictures_are_told(flat, truth, says):
     pack_devkit(flat / "imagenet", truth)
     with pytest.raises(UsageError, match=says):
         load(flat)
+
+
+def test_a_number_beyond_the_labels_is_told(flat):
+    (flat / "imagenet" / "val" / "ILSVRC2012_val_00000003.JPEG").rename(
+        flat / "imagenet" / "val" / "ILSVRC2012_val_00000004.JPEG"
+    )
+    pack_devkit(flat / "imagenet", "2\n1\n2\n")
+    with pytest.raises(UsageError, match=r"val_00000004.JPEG has no number from 1 to 3; move it away"):
+        load(flat)
+
+
+@pytest.mark.parametrize("synsets", [b"no matrices", b""])
+def test_a_damaged_table_of_classes_is_named(flat, synsets):
+    pack_devkit(flat / "imagenet", "2\n1\n2\n", synsets)
+    with pytest.raises(UsageError, match=r"imagenet: meta.mat of the development kit in \S*imagenet is damaged \("):
+        load(flat)
+
+
+def test_what_lies_beside_flat_pictures_is_none_of_them(flat):
+    pack_devkit(flat / "imagenet", "2\n1\n2\n")
+    for junk in ("ILSVRC2012_val_00000001.JPEG.part", "ILSVRC2012_val_list.txt", "._ILSVRC2012_val_00000001.JPEG"):
+        (flat / "imagenet" / "val" / junk).write_text("junk")
+    assert load(flat).test_labels.tolist() == [1, 999, 1]
 
 
 def test_a_flat_half_without_the_kit_says_where_it_goes(flat):

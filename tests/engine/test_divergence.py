@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import pickle
 from pathlib import Path
@@ -39,6 +40,40 @@ def test_what_is_no_number_is_told_at_once_with_the_path_up_to_there(loss: float
         check_converging([2.0, 1.5, loss], loss, 10, RECIPE)
     assert error.value.loss == [2.0, 1.5]
     assert pickle.loads(pickle.dumps(error.value)).loss == [2.0, 1.5]
+
+
+def test_a_cross_entropy_that_is_no_number_is_told_as_such() -> None:
+    with pytest.raises(Diverged, match="the cross-entropy is nan in epoch 2") as error:
+        check_converging([2.0, 1.5], math.nan, 10, RECIPE)
+    assert error.value.loss == [2.0, 1.5]
+
+
+def test_the_only_epoch_is_judged_from_its_middle_on() -> None:
+    far, one = 1.01 * EXPLOSION * GUESSING, dataclasses.replace(RECIPE, epochs=1)
+    check_converging([far], far, 10, one, settled=0.1)
+    check_converging([far], far, 10, one)
+    check_converging([far], far, 10, RECIPE, settled=far)
+    with pytest.raises(Diverged, match=r"above 10 times .* in epoch 1 of 1"):
+        check_converging([1.0], 1.0, 10, one, settled=far)
+
+
+class Climbs(Guide):
+    """Makes the scores huge after so many steps."""
+
+    def __init__(self, steps: int) -> None:
+        self.left = steps
+
+    def after_step(self, model: nn.Module) -> None:
+        self.left -= 1
+        if not self.left:
+            model[-1].weight.data.mul_(1e6)
+
+
+def test_an_explosion_ends_a_training_of_one_epoch() -> None:
+    with pytest.raises(Diverged, match="in epoch 1 of 1"):
+        trained(guide=Climbs(1), recipe={"lr": 1e-6, "epochs": 1, "batch_size": 2})
+    short = trained(guide=Climbs(1), recipe={"lr": 1e-6, "epochs": 1})
+    assert short.loss[0] > EXPLOSION * math.log(3), "four batches are too few to tell"
 
 
 class Explodes(Guide):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 
 from tnbench.core.protocols import Crew, Guide
 from tnbench.distributed.crew import alone
+from tnbench.engine import guides as guides_module
 from tnbench.engine.guides import Together
 
 
@@ -69,6 +71,25 @@ def test_each_guide_is_called_at_each_moment_in_order() -> None:
     assert told.keys() == {"guide_s", "told_1", "told_3"}
     assert len(told["guide_s"]) == 1
     assert told["guide_s"][0] > 0
+
+
+class Ends(Guide):
+    def end_epoch(self, model: nn.Module, epoch: int) -> None:
+        self.ended = epoch
+
+
+def test_a_step_waits_for_the_device_only_where_a_guide_does_something_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[torch.device] = []
+    monkeypatch.setattr(guides_module, "synchronise", waited.append)
+    for guides, steps in (([Ends()], 0), ([Ends(), Adds(1.0, swaps=False)], 4)):
+        both = Together(guides)
+        both.begin_epoch(MODEL, 0, 1)
+        waited.clear()
+        both.before_step(MODEL)
+        both.after_step(MODEL)
+        assert len(waited) == steps
+        both.end_epoch(MODEL, 0)
+        assert len(waited) == steps + 2
 
 
 def test_the_first_that_takes_a_step_takes_it() -> None:

@@ -58,7 +58,7 @@ def test_workers_go_when_nobody_wants_more_batches(files):
 def test_a_damaged_file_is_named_by_a_worker_too(files):
     (files.folder / "0009.png").write_bytes(b"")
     ahead = read(files, orders_of(40), workers=1)
-    with pytest.raises(TnbenchError, match=r"^\S*0009.png cannot be read as a picture \([^\n]*\); put a sound file"):
+    with pytest.raises(TnbenchError, match=r"^\S*0009.png cannot be read as a picture \([^\n]*\); put an un"):
         list(ahead)
     assert not workers()
 

@@ -69,6 +69,7 @@ def test_a_killed_training_ends_with_the_bits_of_an_undisturbed_one(
     run, whole = trained(recipe=recipe, checkpoint=checkpoint, guide=Counts(), crew=crew), trained(recipe=recipe)
     assert same(run, whole)
     assert run.told == {"seen": 3}
+    assert (run.resumed, whole.resumed) == (True, False)
     assert len(run.epoch_s) == len(run.wait_s) == 3
     (note,) = crew.notes
     assert note.startswith(f"a training was resumed after epoch {before} of 3")

@@ -63,7 +63,7 @@ def test_every_mode_becomes_colour(tmp_path, mode):
 def test_a_damaged_file_is_named(files, damage):
     file = files.folder / "0002.png"
     file.write_bytes(damage(file.read_bytes()))
-    with pytest.raises(TnbenchError, match=rf"{file} cannot be read as a picture \(.*\); put a sound file in its"):
+    with pytest.raises(TnbenchError, match=rf"{file} cannot be read as a picture \(.*\); put an undamaged file in its"):
         files[torch.tensor([1, 2])]
 
 

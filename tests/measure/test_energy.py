@@ -93,6 +93,23 @@ def test_a_counter_that_vanishes_leaves_no_number(powercap: Path) -> None:
     assert used.joules is None
 
 
+def test_a_counter_that_fails_at_once_leaves_the_block_alone(powercap: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package, ran = zone(powercap, "intel-rapl:0", "package-0", 0), False
+    counters, source = rapl(powercap)
+    (package / "energy_uj").write_text("")
+    monkeypatch.setattr(energy, "rapl", lambda folder: (counters, source))
+    with energy_of(["cpu"]) as used:
+        ran = True
+    assert (used.joules, ran) == (None, True)
+
+
+def test_a_counter_that_holds_no_number_is_none(powercap: Path) -> None:
+    (zone(powercap, "intel-rapl:0", "package-0", 0) / "energy_uj").write_text("none")
+    counters, source = rapl(powercap)
+    assert counters == []
+    assert source.startswith("none: invalid literal for int()")
+
+
 class NVMLError(Exception):
     pass
 

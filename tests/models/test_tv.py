@@ -113,13 +113,14 @@ def cache(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("inner", "file", "normalisation"),
+    ("inner", "file", "seen_as"),
     [
-        ("resnet18", "resnet18-f37072fd.pth", "imagenet"),
-        ("efficientnet_v2_l", "efficientnet_v2_l-59c71312.pth", "half"),
+        ("resnet18", "resnet18-f37072fd.pth", ("imagenet", 224, 256)),
+        ("efficientnet_v2_l", "efficientnet_v2_l-59c71312.pth", ("half", 480, 480)),
+        ("resnet50", "resnet50-11ad3fa6.pth", ("imagenet", 224, 232)),
     ],
 )
-def test_weights_are_downloaded_once_and_checked(cache, monkeypatch, inner, file, normalisation):
+def test_weights_are_downloaded_once_and_checked(cache, monkeypatch, inner, file, seen_as):
     asked = []
 
     def download(url, to, hash_prefix, progress):
@@ -128,7 +129,7 @@ def test_weights_are_downloaded_once_and_checked(cache, monkeypatch, inner, file
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", download)
     for _ in range(2):
-        assert tv.fetch_weights(tv.Options((inner,)), "DEFAULT") == (cache / file, normalisation)
+        assert tv.fetch_weights(tv.Options((inner,)), "DEFAULT") == (cache / file, *seen_as)
     digest = file.removesuffix(".pth").rpartition("-")[2]
     assert asked == [(f"https://download.pytorch.org/models/{file}", digest)]
 

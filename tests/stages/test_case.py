@@ -21,12 +21,22 @@ from tnbench.core.metrics import METRICS
 from tnbench.core.record import Record
 from tnbench.core.settings import Limits, Settings, record_key
 from tnbench.measure.environment import usable_cores
+from tnbench.stages import train as train_stage
 from tnbench.stages.baseline import run_baseline
 from tnbench.stages.case import run_case
 from tnbench.stages.prepare import numerics
+from tnbench.stages.train import recipe_of
 from tnbench.store.checkpoints import load_state
 
 SETTINGS = Settings(device="cpu", epochs=1, baseline_epochs=2, limit_train=512)
+
+OVER_RANKS = {
+    *("fixed_step_ms", "muted_step_ms", "forward_phase_ms", "backward_phase_ms", "optimiser_phase_ms", "infer_ms"),
+    "core_share",
+    *("words_step", "words_infer", "predicted_step_ms", "predicted_comm_ms", "predicted_words_step"),
+    *("decompose_alone_s", "decompose_spread_s"),
+}
+"""What only cases on stated threads or several processes have."""
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +66,14 @@ def test_a_baseline_is_trained_evaluated_and_stored_by_content(results: Path, ba
     assert baseline.versions.keys() == {"model", "dataset"}
 
 
+def test_a_baseline_is_not_evaluated_epoch_by_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    watched: list[object] = []
+    monkeypatch.setattr(train_stage, "Watched", lambda *given: watched.append(given))
+    settings = dataclasses.replace(SETTINGS, curve=True, baseline_epochs=0)
+    run_baseline(job_of(tmp_path, "dense/full/lenet8/digits/finetune/single#0", settings))
+    assert watched == []
+
+
 def test_the_same_seed_gives_the_same_baseline(tmp_path: Path, baseline: Baseline) -> None:
     again = run_baseline(job_of(tmp_path, "dense/full/cnn8/digits/finetune/single#0"))
     other = run_baseline(job_of(tmp_path, "dense/full/cnn8/digits/finetune/single#1"))
@@ -65,8 +83,10 @@ def test_the_same_seed_gives_the_same_baseline(tmp_path: Path, baseline: Baselin
 def test_a_record_has_every_quantity_with_a_declared_name(record: Record) -> None:
     assert record.status == "ok"
     stored = {name for name, metric in METRICS.items() if not metric.derived}
-    where_possible = {"top5", "wait_share", "train_energy_j", "tune_s"}  # many classes, a loader that waits, a counter
-    assert record.metrics.keys() | where_possible == stored
+    # Many classes, a loader that waits, a counter, trainings that do so.
+    where_possible = {"top5", "wait_share", "train_energy_j", "tune_s", "recalibrate_s"}
+    assert record.metrics.keys() | where_possible | OVER_RANKS == stored
+    assert not record.metrics.keys() & OVER_RANKS, "a single process pays for no launch over ranks"
     assert all(math.isfinite(value) for value in record.metrics.values())
     assert json.loads(json.dumps(record.as_json(), allow_nan=False)) == record.as_json()
 
@@ -99,7 +119,7 @@ def test_none_trains_nothing_and_scratch_needs_no_baseline(results: Path, baseli
     assert "train_s" not in none.metrics
     assert none.metrics["end_to_end_s"] == pytest.approx(none.metrics["baseline_s"] + none.metrics["decompose_s"])
     scratch = run_case(job_of(results, "svd/x4/cnn8/digits/scratch/single#0"))
-    assert "baseline_s" not in scratch.metrics
+    assert not {"baseline_s", "weight_error"} & scratch.metrics.keys(), "random weights stand for nothing"
     assert scratch.metrics["train_loss"] < math.log(10)
 
 
@@ -167,6 +187,13 @@ def test_what_a_solver_imports_is_not_timed(results: Path, baseline: Baseline) -
     command = [sys.executable, "-c", TELL_AT_THE_CLOCK]
     done = subprocess.run(command, input=pickle.dumps(job), capture_output=True, check=True)
     assert done.stdout.split()[:2] == [b"False", b"True"]
+
+
+def test_each_fit_of_a_case_has_an_order_of_its_own(results: Path) -> None:
+    job = job_of(results, "svd/x4/cnn8/digits/iterative/single#3")
+    seeds = [recipe_of(job, epochs=1, lr=0.1, number=number).seed for number in (1, 2, 3)]
+    assert seeds[0] == 3
+    assert len({*seeds, recipe_of(job_of(results, job.case.id[:-1] + "4"), epochs=1, lr=0.1, number=2).seed}) == 4
 
 
 def test_divergence_is_named_with_its_epoch(results: Path, baseline: Baseline) -> None:

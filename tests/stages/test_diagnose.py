@@ -11,14 +11,20 @@ import torch
 from tnbench.core.case import Case
 from tnbench.core.job import Job
 from tnbench.core.settings import Limits, Settings
+from tnbench.stages import tools as tools_stage
 from tnbench.stages.case import run_case
 from tnbench.stages.conditions import calibration_of
 from tnbench.stages.prepare import prepare
+from tnbench.stages.tools import CaseTools
+
+
+def job_of(case: str, results: Path, **settings: object) -> Job:
+    given = Settings(device="cpu", epochs=0).changed(settings)
+    return Job(Case.parse(case), "", given, Limits(), Path("nowhere"), results)
 
 
 def layers_of(case: str, results: Path, **settings: object) -> tuple[dict[str, Any], Job]:
-    given = Settings(device="cpu", epochs=0).changed(settings)
-    job = Job(Case.parse(case), "", given, Limits(), Path("nowhere"), results)
+    job = job_of(case, results, **settings)
     record = run_case(job)
     return {layer["name"]: layer for layer in record.layers}, job
 
@@ -57,6 +63,32 @@ def test_too_few_pictures_leave_output_errors_out(tmp_path: Path) -> None:
     layers, _ = layers_of("svd/x4/cnn8/digits/scratch/threads:1#0", tmp_path, limit_train=128)
     assert "output_error" not in layers["conv2"]["diagnosis"]
     assert layers["conv2"]["diagnosis"]["macs"] > 0
+
+
+def test_of_several_decompositions_the_last_one_alone_is_diagnosed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[tuple[torch.nn.Module, torch.nn.Module]] = []
+    diagnose = tools_stage.diagnose
+
+    def counted(prepared: Any, dense: Any, compressed: Any, summary: Any) -> Any:
+        given.append((dense, compressed))
+        return diagnose(prepared, dense, compressed, summary)
+
+    monkeypatch.setattr(tools_stage, "diagnose", counted)
+    tools = CaseTools(prepare(job_of("svd/x4/cnn8/digits/scratch/threads:1#0", tmp_path)))
+    dense = tools.fresh()
+    first, last = tools.compress(dense), tools.compress(dense)
+    untrained = last.conv2[0].weight.detach().clone()
+    with torch.no_grad():
+        for model in (dense, first, last):
+            for parameter in model.parameters():
+                parameter.zero_()
+    layers = {layer["name"]: layer for layer in tools.layers()}
+    ((before, after),) = given
+    assert torch.equal(before.conv2.weight, tools.fresh().conv2.weight)
+    assert torch.equal(after.conv2[0].weight, untrained)
+    assert 0 < layers["conv2"]["diagnosis"]["output_error"] < 1
 
 
 def test_cp_says_how_far_its_terms_cancel(tmp_path: Path) -> None:

@@ -2,14 +2,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from tnbench.core.errors import UsageError
+from tnbench.core.protocols import Normalisation, Pictures, Published
 from tnbench.core.registry import Registry
+from tnbench.engine.files import Files
 from tnbench.models import tv
-from tnbench.stages.importing import check_finite, check_keys, fetch_published, import_baseline
+from tnbench.stages.importing import check_finite, check_keys, check_sizes, fetch_published, import_baseline
 from tnbench.store.checkpoints import load_state
 from tnbench.store.records import Store
 
@@ -99,11 +102,29 @@ def test_a_model_may_read_published_files_in_names_of_their_own(tmp_path: Path) 
 
 
 def test_weights_are_fetched_by_the_models_own_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fetched(options: tv.Options, weights: str) -> tuple[Path, str]:
-        return Path(f"{options.bare[0]}-{weights}.pth"), "half"
+    def fetched(options: tv.Options, weights: str) -> Published:
+        return Published(Path(f"{options.bare[0]}-{weights}.pth"), "half", 224, 256)
 
     monkeypatch.setattr(tv, "fetch_weights", fetched)
-    assert fetch_published("tv[resnet18]", "DEFAULT", Registry()) == (Path("resnet18-DEFAULT.pth"), "half")
+    assert fetch_published("tv[resnet18]", "DEFAULT", Registry()).file == Path("resnet18-DEFAULT.pth")
+
+
+def evaluated_at(side: int, short: int) -> Pictures:
+    files = Files(Path("val"), np.array([b"a.png"]), side, short)
+    labels = torch.zeros(1, dtype=torch.int64)
+    return Pictures(files, labels, files, labels, 1000, "digest", Normalisation((0.5,), (0.5,)))
+
+
+def test_weights_for_pictures_of_another_size_are_refused() -> None:
+    published = Published(Path("resnet50-11ad3fa6.pth"), "imagenet", 224, 232)
+    check_sizes(published, evaluated_at(224, 232), "imagenet[short=232]")
+    with pytest.raises(UsageError) as error:
+        check_sizes(published, evaluated_at(224, 256), "imagenet")
+    assert str(error.value) == (
+        "--weights: resnet50-11ad3fa6.pth is for the centre of 224 pixels of pictures whose shorter side has 232, and "
+        "imagenet is evaluated at 224 of 256; give the data set the options side=224,short=232, or take FILE "
+        "resnet50-11ad3fa6.pth to evaluate it as it is"
+    )
 
 
 def test_a_model_without_published_weights_says_so() -> None:

@@ -30,4 +30,8 @@ def test_new_statistics_mend_part_of_what_truncation_broke(results: Path) -> Non
     assert record.status == "ok"
     assert record.metrics["top1"] > record.metrics["top1_before"]
     assert "train_s" not in record.metrics
+    parts = [record.metrics[name] for name in ("baseline_s", "decompose_s", "recalibrate_s")]
+    assert min(parts) > 0
+    assert record.metrics["end_to_end_s"] == pytest.approx(sum(parts))
+    assert [kind for kind, _ in record.samples["phases"]] == ["decompose", "recalibrate"]
     assert not [note for note in record.notes if "BatchNorm" in note]

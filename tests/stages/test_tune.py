@@ -40,7 +40,7 @@ class Seen:
         self.cases: list[Prepared] = []
         self.correct = iter(correct)
         monkeypatch.setattr(tuning, "run_training", self.run)
-        monkeypatch.setattr(tuning, "count_test_correct", lambda prepared, model: next(self.correct))
+        monkeypatch.setattr(tuning, "count_right", lambda prepared, model: next(self.correct))
 
     def run(self, tools: CaseTools) -> None:
         self.cases.append(tools.prepared)
@@ -134,6 +134,13 @@ def test_a_whole_case_records_its_budget_and_keeps_it_out_of_the_training(tmp_pa
     assert len(record.samples["epoch_s"]) == 1
     assert record.settings["tune"] == 2
     assert record.settings["lr"] == 0.02
+
+
+def test_a_training_that_has_no_epochs_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = Seen(monkeypatch, [])
+    found = tune(prepare(job_of("svd/x4/lenet8/digits/bn/single#0")))
+    assert found.notes == ["nothing is trained here, so no learning rate was tuned"]
+    assert seen.cases == []
 
 
 def test_a_case_that_trains_nothing_is_not_tuned(tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
 """Sequential freezing: in each epoch one factor moves and the others do not."""
 
+import pytest
 import torch
 from torch import Tensor, nn
 
+from tnbench.core.errors import NotApplicable
 from tnbench.core.protocols import Augmentation, Crew, Normalisation, Recipe
 from tnbench.distributed.crew import alone
 from tnbench.engine.loop import fit
@@ -65,6 +67,8 @@ def test_a_network_without_factors_is_trained_as_ever():
 def test_the_factors_of_a_case_take_turns(digits):
     _, tools = digits.run("tucker2[only=conv2]", "freeze", epochs=4)
     assert tools.fits[0].told["trains"] == [[f"conv2.{place}.weight"] for place in (0, 1, 2, 0)]
+    with pytest.raises(NotApplicable, match="has 3: got 2 epochs for them, wanted at least 3; raise --epochs"):
+        digits.run("tucker2[only=conv2]", "freeze", epochs=2)
     _, tied = digits.run("dense", "freeze")
     _, plain = digits.run("dense", "finetune")
     assert tied.fits[0].loss == plain.fits[0].loss

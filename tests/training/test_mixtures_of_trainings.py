@@ -9,6 +9,7 @@ import torch
 from training_cases import case_of, job_of
 
 from tnbench.core.case import Case
+from tnbench.core.errors import NotApplicable
 from tnbench.core.registry import Registry
 from tnbench.core.settings import Settings
 from tnbench.stages.case import run_case
@@ -33,7 +34,7 @@ def test_a_companion_takes_part_in_every_fit(digits):
 
 def test_a_penalty_is_not_weighed_with_the_teacher(digits):
     """The driving training's own part of the loss comes on top of the mixture of labels and teacher."""
-    settings = {"epochs": 1, "batch_size": 128}
+    settings = {"epochs": 2, "batch_size": 128}
     one = {
         training: digits.run("svd[only=conv2]", training, **settings)[1].fits[0].loss[0]
         for training in ("admm[rho=8]", "admm[rho=16]", "admm[rho=8]+distill", "admm[rho=16]+distill")
@@ -45,7 +46,15 @@ def test_a_penalty_is_not_weighed_with_the_teacher(digits):
 
 def test_three_go_together(digits):
     _, tools = digits.run("tucker2[only=conv2]", "iterative+distill+freeze")
-    assert [fit.told["trains"] for fit in tools.fits] == [[["conv2.0.weight"]]] * 3
+    assert [fit.told["trains"] for fit in tools.fits] == [[[f"conv2.{place}.weight"]] for place in range(3)]
+
+
+def test_factors_take_turns_over_the_fits_of_networks_that_have_some(digits):
+    _, tools = digits.run("svd[only=conv2]", "admm+freeze", epochs=4)
+    dense, factorised = ([["conv2.0.weight"], ["conv2.1.weight"]] if number else [[], []] for number in range(2))
+    assert [fit.told["trains"] for fit in tools.fits] == [dense, factorised]
+    with pytest.raises(NotApplicable, match="layer 'conv2' has 2: got 1 epoch for them, wanted at least 2"):
+        digits.run("svd[only=conv2]", "admm+freeze", epochs=3)
 
 
 @pytest.mark.parametrize("training", ["admm+distill", "dlrt[tau=0.3]"])

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from tnbench.core.errors import NotApplicable
 from tnbench.linalg import tt_manifold, tucker_manifold
 from tnbench.linalg.tt_manifold import TrainPoint
 from tnbench.training import riemannian
@@ -19,6 +20,21 @@ def test_the_network_ends_at_its_ranks_without_a_loss(digits, method):
     assert tools.decompositions[0].summary.weight_error > 0.1
     losses = tools.fits[0].loss
     assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize("changed", [{"optimiser": "adamw", "lr": 1e-3}, {"clip": 0.1}, {"decay_on": "kernel"}])
+@pytest.mark.parametrize("training", ["riemannian", "dlrt[tau=0]"])
+def test_what_shapes_the_optimisers_step_leaves_weights_on_the_manifold(digits, training, changed):
+    _, tools = digits.run("svd[only=conv2]", training, epochs=1, **changed)
+    _, plain = digits.run("svd[only=conv2]", training, epochs=1)
+    assert tools.decompositions[-1].summary.weight_error < 1e-5
+    assert tools.fits[0].loss[0] != plain.fits[0].loss[0] or changed == {"decay_on": "kernel"}
+
+
+@pytest.mark.parametrize("training", ["riemannian", "dlrt", "riemannian+distill"])
+def test_an_average_would_lie_beside_the_manifold(digits, training):
+    with pytest.raises(NotApplicable, match=r"ema = 0.9 averages the weights .* lies beside it; leave ema at 0"):
+        digits.run("svd[only=conv2]", training, ema=0.9)
 
 
 def test_every_iterate_is_on_the_manifold_and_every_step_tangent(digits, monkeypatch):

@@ -14,6 +14,7 @@ from tnbench.core.registry import Bound, Registry
 from tnbench.core.settings import Settings
 from tnbench.testing.training import StandInTools
 from tnbench.training import bn, finetune, none, scratch
+from tnbench.training._epochs import shared
 
 SETTINGS = Settings(epochs=3, lr=0.5, baseline_epochs=7, baseline_lr=0.25)
 TRAININGS = [listing.name for listing in Registry().listings("training")]
@@ -22,14 +23,14 @@ TRAININGS = [listing.name for listing in Registry().listings("training")]
 class RecordingTools(StandInTools):
     def __init__(self, settings):
         super().__init__(settings)
-        self.fits = []
+        self.asked = []
 
     def compress(self, model, *, rescale=False, ranks=None):
         self.rescaled = rescale
         return super().compress(model, rescale=rescale, ranks=ranks)
 
     def fit(self, model, *, epochs, lr, guide=None):
-        self.fits.append((epochs, lr))
+        self.asked.append((epochs, lr))
         return super().fit(model, epochs=epochs, lr=lr)
 
 
@@ -87,7 +88,7 @@ def test_calls_in_order(plugin, calls, rescaled, weight):
     ],
 )
 def test_epochs_and_rates_are_those_of_the_settings(training, fits):
-    assert tools_after(training).fits == fits
+    assert tools_after(training).asked == fits
 
 
 @pytest.mark.parametrize("name", TRAININGS)
@@ -124,6 +125,24 @@ def test_options_that_mean_nothing_are_refused(text, said):
 def test_more_steps_than_epochs_do_not_go():
     with pytest.raises(NotApplicable, match="3 steps of an epoch or more want 3 epochs in total, got 2; raise --epo"):
         tools_after("iterative", Settings(epochs=2))
+
+
+@pytest.mark.parametrize("training", ["admm", "warmup-scratch", "warmup-scratch[epochs=total,share=0.95]"])
+def test_a_share_that_leaves_no_epoch_for_the_factors_does_not_go(training):
+    with pytest.raises(NotApplicable, match=r"of 1 epoch in all, share = \d.\d+ rounded up leaves none to"):
+        tools_after(training, Settings(epochs=1, baseline_epochs=0))
+    assert tools_after(training, Settings(epochs=0, baseline_epochs=0)).epochs == 0
+    assert tools_after("admm[share=1]", Settings(epochs=1)).epochs == 1
+
+
+@pytest.mark.parametrize("share", [0.07, 0.14, 0.28, 0.29, 0.55, 0.56, 0.57])
+def test_a_share_of_a_hundred_epochs_is_its_per_cent(share):
+    assert shared(100, share) == (round(100 * share), 100 - round(100 * share))
+
+
+def test_a_training_that_fits_nothing_says_so():
+    for name in TRAININGS:
+        assert getattr(bound(name).module, "TRAINS", True) == ("fit" in tools_after(name).calls)
 
 
 def test_a_baseline_is_asked_for_by_the_options():

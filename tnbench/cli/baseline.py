@@ -50,14 +50,16 @@ def import_(
     device, registry = resolve_device(device), Registry(plugin or ())
     from tnbench.stages.importing import fetch_published, import_baseline  # after what can be refused without torch
 
+    published = None
     if file is None:
-        file, own = fetch_published(model, weights or "", registry)
-        normalisation = normalisation or own
+        published = fetch_published(model, weights or "", registry)
+        file, normalisation = published.file, normalisation or published.normalisation
     baseline = import_baseline(
         file,
         model=model,
         dataset=dataset,
         normalisation=normalisation,
+        published=published,
         data_root=data_root,
         results=results,
         registry=registry,

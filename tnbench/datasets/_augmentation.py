@@ -11,7 +11,13 @@ from tnbench.core.protocols import Augmentation
 
 @dataclass(frozen=True)
 class Augmented:
-    """Training crops of `crop` pixels' padding (`pad`: black or mirrored), flips, and squares of `cutout` pixels."""
+    """Training crops of `crop` pixels' padding (`pad`: black or mirrored), flips, and squares of `cutout` pixels.
+
+    It is for the data set called `dataset`, whose pictures are `pixels` high and wide.
+    """
+
+    dataset = "dataset"
+    pixels = 32
 
     crop: int = 0
     flip: bool = False
@@ -21,7 +27,17 @@ class Augmented:
     def __post_init__(self) -> None:
         for option in ("crop", "cutout"):
             if getattr(self, option) < 0:
-                raise UsageError(f"dataset: got {option}={getattr(self, option)}, wanted pixels from 0 on")
+                raise UsageError(f"{self.dataset}: got {option}={getattr(self, option)}, wanted pixels from 0 on")
+        if self.crop >= self.pixels:
+            raise UsageError(
+                f"{self.dataset}: got crop={self.crop}, wanted less than the {self.pixels} pixels of a side: a crop "
+                f"may leave all of the picture, and a mirror image ends there"
+            )
+        if self.cutout >= 2 * self.pixels:
+            raise UsageError(
+                f"{self.dataset}: got cutout={self.cutout}, wanted less than {2 * self.pixels} pixels: such a square "
+                f"covers all of the picture, wherever its centre is"
+            )
 
     @property
     def augmentation(self) -> Augmentation:

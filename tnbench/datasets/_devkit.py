@@ -14,16 +14,28 @@ _FOLDER = "ILSVRC2012_devkit_t12/data"
 _TRUTH, _SYNSETS = "ILSVRC2012_validation_ground_truth.txt", "meta.mat"
 
 
-def read_wnids(dataset: str, folder: Path) -> list[str]:
-    """The wnid of each validation picture in the order of their numbers.
+def read_wnids(dataset: str, folder: Path, *, at_least: int = 0) -> list[str]:
+    """The wnid of each of the validation pictures in the order of their numbers, one line of the kit for each.
 
     The kit is looked for in `folder`, packed as its authors published it or unpacked. Raises UsageError where it is
     not there or is damaged.
     """
     kit = _read(dataset, folder)
-    wnids = _wnids_by_number(kit[_SYNSETS])
     try:
-        return [wnids[int(line)] for line in kit[_TRUTH].split()]
+        wnids = _wnids_by_number(kit[_SYNSETS])
+    except Exception as error:  # what a damaged file makes scipy's reader raise has no common type
+        raise UsageError(
+            f"{dataset}: {_SYNSETS} of the development kit in {folder} is damaged ({type(error).__name__}: {error}); "
+            f"fetch {ARCHIVE} again"
+        ) from None
+    lines = kit[_TRUTH].split()
+    if len(lines) < at_least:
+        raise UsageError(
+            f"{dataset}: {_TRUTH} in {folder} has {len(lines):,} lines, wanted one for each of the {at_least:,} "
+            f"validation pictures; fetch {ARCHIVE} again"
+        )
+    try:
+        return [wnids[int(line)] for line in lines]
     except (KeyError, ValueError) as error:
         raise UsageError(f"{dataset}: {_TRUTH} in {folder} has the line {error}, wanted a class number") from None
 

@@ -34,7 +34,10 @@ class FolderOptions:
 
     Evaluated is the `side` x `side` square in the centre of a picture whose shorter side was resized to `short` (0: 8/7
     of `side`, as 256 for 224). Trained on are random parts of at least the share `resized` of the area, flipped or not.
+    They are for the data set called `dataset`.
     """
+
+    dataset = "dataset"
 
     bare: tuple[str, ...] = ()
     side: int = 224
@@ -44,13 +47,15 @@ class FolderOptions:
 
     def __post_init__(self) -> None:
         if len(self.bare) > 1:
-            raise UsageError(f"dataset: got the folders {', '.join(self.bare)}, wanted the name of one")
+            raise UsageError(f"{self.dataset}: got the folders {', '.join(self.bare)}, wanted the name of one")
         if self.side < 1:
-            raise UsageError(f"dataset: got side={self.side}, wanted pixels from 1 on such as 224")
+            raise UsageError(f"{self.dataset}: got side={self.side}, wanted pixels from 1 on such as 224")
         if self.short and self.short < self.side:
-            raise UsageError(f"dataset: got short={self.short}, wanted at least side={self.side}")
+            raise UsageError(f"{self.dataset}: got short={self.short}, wanted at least side={self.side}")
         if not 0 <= self.resized <= 1:
-            raise UsageError(f"dataset: got resized={self.resized:g}, wanted a share from 0 (none) to 1 such as 0.08")
+            raise UsageError(
+                f"{self.dataset}: got resized={self.resized:g}, wanted a share from 0 (none) to 1 such as 0.08"
+            )
 
     def folder(self, name: str, root: Path) -> Path:
         return root / (self.bare[0] if self.bare else name)
@@ -146,10 +151,15 @@ def _stored(folder: Path, pictures: Sequence[Picture], options: FolderOptions) -
 
 
 def _files(folder: Path, inside: str) -> list[tuple[str, int]]:
-    """Path under `folder`, with ``/``, and size of every picture below its sub-folder `inside`, sorted."""
+    """Path under `folder`, with ``/``, and size of every picture below its sub-folder `inside`, sorted.
+
+    Hidden files and folders, such as those that systems put beside others (``._a.png``), are none of its pictures.
+    """
     found: list[tuple[str, int]] = []
     for entry in os.scandir(folder / inside):
         path = f"{inside}/{entry.name}"
+        if entry.name.startswith("."):
+            continue
         if entry.is_dir():
             found += _files(folder, path)
         elif entry.name.lower().endswith(SUFFIXES):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tnbench.core.protocols import Pictures, Wanted
 from tnbench.datasets import _cifar
-from tnbench.datasets._augmentation import CroppedAndFlipped as Options
+from tnbench.datasets._augmentation import CroppedAndFlipped
 from tnbench.datasets._files import Original, look_for
 
 VERSION = 1
@@ -24,6 +24,12 @@ ORIGINALS = {
     "batches.meta": Original(158, "5ff9c542aee3614f3951f8cda6e48888"),
 }
 """The files of the python version, in torchvision's layout; torchvision reads no others."""
+
+
+class Options(CroppedAndFlipped):
+    """Crops of 4 pixels' padding and flips unless they say otherwise."""
+
+    dataset = "cifar10"
 
 
 def load(name: str, options: Options, root: Path) -> Pictures:

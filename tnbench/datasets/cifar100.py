@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tnbench.core.protocols import Pictures, Wanted
 from tnbench.datasets import _cifar
-from tnbench.datasets._augmentation import CroppedAndFlipped as Options
+from tnbench.datasets._augmentation import CroppedAndFlipped
 from tnbench.datasets._files import Original, look_for
 
 VERSION = 1
@@ -20,6 +20,12 @@ ORIGINALS = {
     "meta": Original(1_473, "7973b15100ade9c7d40fb424638fde48"),
 }
 """The files of the python version, in torchvision's layout; torchvision reads no others."""
+
+
+class Options(CroppedAndFlipped):
+    """Crops of 4 pixels' padding and flips unless they say otherwise."""
+
+    dataset = "cifar100"
 
 
 def load(name: str, options: Options, root: Path) -> Pictures:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from tnbench.core.errors import NotApplicable
 from tnbench.core.protocols import Pictures, Wanted
-from tnbench.datasets._folder import FolderOptions as Options
 from tnbench.datasets._folder import (
+    FolderOptions,
     Picture,
     as_pictures,
     check_halves,
@@ -21,6 +21,12 @@ from tnbench.datasets._folder import (
 VERSION = 1
 
 HALVES = {"train": ("train",), "val": ("val", "test")}
+
+
+class Options(FolderOptions):
+    """Which folder, and what is done to its pictures."""
+
+    dataset = "imagefolder"
 
 
 def load(name: str, options: Options, root: Path) -> Pictures:

@@ -10,8 +10,9 @@ from pathlib import Path
 from tnbench.core.errors import NotApplicable, UsageError
 from tnbench.core.protocols import Pictures, Wanted
 from tnbench.datasets._devkit import ARCHIVE, read_wnids
-from tnbench.datasets._folder import FolderOptions as Options
 from tnbench.datasets._folder import (
+    SUFFIXES,
+    FolderOptions,
     Picture,
     as_pictures,
     check_halves,
@@ -27,6 +28,12 @@ CLASSES = 1000
 
 _VAL, _TRAIN = {"val": ("val",)}, {"train": ("train",)}
 _FLAT = "ILSVRC2012_val_"
+
+
+class Options(FolderOptions):
+    """Which folder, and what is done to its pictures."""
+
+    dataset = "imagenet"
 
 
 def load(name: str, options: Options, root: Path) -> Pictures:
@@ -80,12 +87,16 @@ def _found(name: str, options: Options, root: Path) -> tuple[Path, list[Picture]
     return options.folder(name, root), train, test
 
 
+def _is_flat_picture(file: str) -> bool:
+    return file.startswith(_FLAT) and file.lower().endswith(SUFFIXES)
+
+
 def _flat(name: str, val: Path) -> list[Picture]:
     """Validation pictures as their archive has them, numbered in one folder."""
-    files = sorted((entry.name, entry.stat().st_size) for entry in os.scandir(val) if entry.name.startswith(_FLAT))
+    files = sorted((entry.name, entry.stat().st_size) for entry in os.scandir(val) if _is_flat_picture(entry.name))
     if not files:
         raise UsageError(f"{name}: {val} has neither folders by wnid nor pictures named {_FLAT}00000001.JPEG and so on")
-    wnids = read_wnids(name, val.parent)
+    wnids = read_wnids(name, val.parent, at_least=len(files))
     found = []
     for file, size in files:
         number = file.removeprefix(_FLAT).partition(".")[0]

@@ -30,6 +30,8 @@ class Options(Augmented):
 
     bare: tuple[str, ...] = ()
 
+    dataset = "svhn"
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.bare not in ((), ("extra",)):

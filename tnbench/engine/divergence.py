@@ -9,20 +9,28 @@ from tnbench.core.errors import Diverged
 from tnbench.core.protocols import Recipe
 
 EXPLOSION = 10
-"""Most of an epoch's mean cross-entropy over ln(classes), that of equal scores. The first epoch may start anywhere."""
+"""Most of an epoch's mean cross-entropy over ln(classes), that of equal scores. A fit may start anywhere: its first
+epoch does not count or, where it is the only one, counts from its middle on."""
 
 
-def check_converging(loss: Sequence[float], cross_entropy: float, classes: int, recipe: Recipe) -> None:
+def check_converging(
+    loss: Sequence[float], cross_entropy: float, classes: int, recipe: Recipe, *, settled: float | None = None
+) -> None:
     """Raise Diverged for the last epoch of those whose mean losses are `loss`.
 
-    `cross_entropy` is its mean without what a guide adds.
+    `cross_entropy` is its mean without what a guide adds, and `settled` that of the epoch's later half, None where it
+    is too short to tell: the only epoch of a fit is judged by it.
     """
     epoch, last = len(loss), loss[-1]
-    guessing = math.log(max(classes, 2))
-    if not math.isfinite(last) or not math.isfinite(cross_entropy):
+    guessing, judged = math.log(max(classes, 2)), cross_entropy
+    if epoch == 1:
+        judged = settled if recipe.epochs == 1 and settled is not None else 0.0
+    if not math.isfinite(last):
         said = f"the loss is {last}"
-    elif epoch > 1 and cross_entropy > EXPLOSION * guessing:
-        said = f"the cross-entropy is {cross_entropy:.3g}, above {EXPLOSION} times that of guessing ({guessing:.2f}),"
+    elif not math.isfinite(cross_entropy):
+        said = f"the cross-entropy is {cross_entropy}"
+    elif judged > EXPLOSION * guessing:
+        said = f"the cross-entropy is {judged:.3g}, above {EXPLOSION} times that of guessing ({guessing:.2f}),"
     else:
         return
     raise Diverged(

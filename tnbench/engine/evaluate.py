@@ -57,7 +57,7 @@ def predict(
         for batch in read(pictures, map(Order, batches), workers=workers, pinned=pinned):
             scores.append(model(normalise(batch.to(device), normalisation, dtype)).float())
             if not scores[-1].isfinite().all():
-                raise Diverged("the network's scores are not finite; a lower rate may help")
+                raise Diverged("the network's scores are not finite; where it was trained, a lower rate may help")
     return torch.cat(scores).cpu()
 
 

@@ -74,7 +74,8 @@ class Files:
             with Image.open(path) as picture:
                 return picture.convert("RGB")
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise TnbenchError(f"{path} cannot be read as a picture ({error}); put a sound file in its place") from None
+            why = f"{path} cannot be read as a picture ({error})"
+            raise TnbenchError(f"{why}; put an undamaged file in its place") from None
 
     def _centre(self, picture: Image.Image) -> Tensor:
         return _tensor(transforms.center_crop(transforms.resize(picture, [self.short], antialias=True), [self.side]))

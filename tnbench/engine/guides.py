@@ -30,6 +30,10 @@ class Together(Guide):
     def shardable(self) -> bool:
         return all(guide.shardable for guide in self._guides)
 
+    @property
+    def on_manifold(self) -> bool:
+        return any(guide.on_manifold for guide in self._guides)
+
     def begin(self, model: nn.Module, crew: Crew) -> None:
         self._device = crew.device
         for guide in self._guides:
@@ -51,14 +55,16 @@ class Together(Guide):
         return next((loss for loss in taken if loss is not None), None)
 
     def before_step(self, model: nn.Module) -> None:
-        with self._clock():
-            for guide in self._guides:
-                guide.before_step(model)
+        if guides := self._with_their_own("before_step"):
+            with self._clock():
+                for guide in guides:
+                    guide.before_step(model)
 
     def after_step(self, model: nn.Module) -> None:
-        with self._clock():
-            for guide in self._guides:
-                guide.after_step(model)
+        if guides := self._with_their_own("after_step"):
+            with self._clock():
+                for guide in guides:
+                    guide.after_step(model)
 
     def end_epoch(self, model: nn.Module, epoch: int) -> None:
         with self._clock():
@@ -78,6 +84,10 @@ class Together(Guide):
         for guide in self._guides:
             told |= guide.told()
         return told
+
+    def _with_their_own(self, moment: str) -> list[Guide]:
+        """Those that do something at a moment of each step. Where none does, no step waits for the device."""
+        return [guide for guide in self._guides if getattr(type(guide), moment) is not getattr(Guide, moment)]
 
     @contextmanager
     def _clock(self) -> Iterator[None]:

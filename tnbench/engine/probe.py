@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from functools import cache, cached_property
-from statistics import median
 
 import torch
 from torch import Tensor, nn
@@ -14,10 +13,10 @@ from tnbench.core.errors import NotApplicable, UsageError
 from tnbench.core.protocols import Factors, Ranks, Stats
 from tnbench.engine.applied import Applied
 from tnbench.engine.conditions import Conditions
-from tnbench.measure.clock import time_calls
+from tnbench.engine.layer_time import forward_ms
 from tnbench.measure.counts import Sizes, count_macs, count_params, layer_macs, layer_sizes
 
-_LATENCY_WARM_UP, _LATENCY_SAMPLES, _LATENCY_LEAST_S = 2, 7, 0.01
+_LATENCY_LEAST_S = 0.01
 
 
 class Probe:
@@ -113,21 +112,9 @@ class Probe:
             raise NotApplicable("weights that are set to zero one by one leave times as they were, at any rank")
         layers = target.layers if ranks is None else target.modules(self._factors(name, ranks))
         sizes = [(layer, inp) for own, layer in layers.items() for inp, _ in self.sizes.get(own, ())]
-        return sum(_time_ms(layer, inp, target.weight) for layer, inp in sizes)
+        like = target.weight
+        ones = [(layer, torch.ones(inp, dtype=like.dtype, device=like.device)) for layer, inp in sizes]
+        return sum(forward_ms(layer, inputs, least_s=_LATENCY_LEAST_S) for layer, inputs in ones)
 
     def _factors(self, name: str, ranks: Ranks) -> Factors:
         return self._targets[name].factorise(ranks, seed=self._conditions.seed, stats=self._stats(name))
-
-
-def _time_ms(layer: nn.Module, size: torch.Size, like: Tensor) -> float:
-    """Median milliseconds of a forward pass on an input of ones."""
-    inputs = torch.ones(size, dtype=like.dtype, device=like.device)
-    with torch.inference_mode():
-        samples = time_calls(
-            lambda: layer(inputs),
-            device=like.device,
-            warmup=_LATENCY_WARM_UP,
-            samples=_LATENCY_SAMPLES,
-            least_s=_LATENCY_LEAST_S,
-        )
-    return 1e3 * median(samples)

@@ -19,7 +19,8 @@ class RankFit:
     `step_s` leaves the first steps out (`tnbench.engine.loop.WARM_UP_STEPS`). `state` is the trained state dict on the
     CPU on rank 0 and empty on the others. `peak_bytes` is the peak memory above the loop's start, pictures apart.
     `told` is what the guide says at the end. `curve` is the top-1 (%) after each epoch, where test pictures were given,
-    on rank 0; `wait_s` what this rank waited for pictures in each epoch.
+    on rank 0; `wait_s` what this rank waited for pictures in each epoch. `resumed` says that an earlier run's epochs
+    are among them.
     """
 
     loss: list[float] = field(default_factory=list)
@@ -31,6 +32,7 @@ class RankFit:
     told: dict[str, Any] = field(default_factory=dict)
     curve: list[float] = field(default_factory=list)
     wait_s: list[float] = field(default_factory=list)
+    resumed: bool = False
 
 
 @dataclass

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -11,12 +10,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from tnbench.core.errors import TnbenchError, UsageError
+from tnbench.core.errors import TnbenchError
 from tnbench.core.protocols import StoredPictures
 from tnbench.measure.environment import usable_cores
-
-WORKERS_VARIABLE = "TNBENCH_WORKERS"
-"""How many processes decode pictures. It changes nothing but the time, so it is no setting and in no key."""
+from tnbench.measure.workers import workers_asked
 
 MOST_WORKERS = 16
 AHEAD = 2
@@ -72,12 +69,8 @@ def workers_for(pictures: Tensor | StoredPictures, batches: int, processes: int 
     """
     if isinstance(pictures, Tensor) or batches < 2 * AHEAD:
         return 0
-    asked = os.environ.get(WORKERS_VARIABLE)
-    if asked is None:
-        return min(MOST_WORKERS, max(1, usable_cores() // processes))
-    if not asked.isdecimal():
-        raise UsageError(f"{WORKERS_VARIABLE}: got {asked!r}, wanted a whole number of processes, or 0 for none")
-    return int(asked)
+    asked = workers_asked()
+    return min(MOST_WORKERS, max(1, usable_cores() // processes)) if asked is None else asked
 
 
 def _read_ahead(pictures: StoredPictures, orders: Iterable[Order], workers: int, pinned: bool) -> Iterator[Tensor]:

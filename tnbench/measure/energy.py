@@ -35,7 +35,8 @@ class Counter:
 def energy_of(devices: Sequence[str], *, poll_s: float = POLL_S) -> Iterator[Energy]:
     """Measure a block on ``cuda:0``, ``cuda:1`` ... or on ``cpu``: ``with energy_of(["cpu"]) as used: ...``.
 
-    A GPU's is that of its whole board, a processor's that of all its packages (DRAM apart), whoever used them.
+    A GPU's is that of its whole board, a processor's that of all its packages (DRAM apart), whoever used them. A
+    counter that cannot be read, at whatever moment, leaves no number, and the block undisturbed.
     """
     counters, source = _nvml(devices) if devices[0].startswith("cuda") else rapl(_POWERCAP)
     used = Energy(source=source)
@@ -59,19 +60,24 @@ class _Total:
 
     def __init__(self, counters: Sequence[Counter]) -> None:
         self._counters = counters
-        self.joules: float | None = 0.0
-        self._last = [counter.read() for counter in counters]
+        self._last = _read(counters)
+        self.joules: float | None = None if self._last is None else 0.0
 
     def add(self) -> None:
-        try:
-            now = [counter.read() for counter in self._counters]
-        except Exception:  # NVML's own error, or the file's: either leaves a gap in the count
+        now = _read(self._counters)
+        if now is None or self._last is None or self.joules is None:
             self.joules = None
-        if self.joules is None:
             return
         for counter, last, new in zip(self._counters, self._last, now, strict=True):
             self.joules += new - last if new >= last else counter.span - last + new
         self._last = now
+
+
+def _read(counters: Sequence[Counter]) -> list[float] | None:
+    try:
+        return [counter.read() for counter in counters]
+    except Exception:  # NVML's own error, or the file's: either leaves a gap in the count
+        return None
 
 
 def _poll(total: _Total, done: threading.Event, poll_s: float) -> None:
@@ -87,7 +93,7 @@ def rapl(folder: Path) -> tuple[list[Counter], str]:
         counters = [_package(zone) for zone in packages]
     except PermissionError:
         return [], f"none: {folder}/intel-rapl:*/energy_uj may not be read by this user"
-    except OSError as error:
+    except (OSError, ValueError) as error:
         return [], f"none: {error}"
     if not counters:
         return [], f"none: {folder} has no intel-rapl package"

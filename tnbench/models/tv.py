@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torchvision.models.swin_transformer import ShiftedWindowAttention
 
 from tnbench.core.errors import NotApplicable, TnbenchError, UsageError, unknown
-from tnbench.core.protocols import Shape
+from tnbench.core.protocols import Published, Shape
 from tnbench.engine.candidates import first_and_last
 from tnbench.models._fits import check_fits
 
@@ -77,8 +77,8 @@ def from_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def fetch_weights(options: Options, weights: str) -> tuple[Path, str]:
-    """Download the weights called `weights` (``IMAGENET1K_V1``, ``DEFAULT``): their file, and their normalisation.
+def fetch_weights(options: Options, weights: str) -> Published:
+    """Download the weights called `weights` (``IMAGENET1K_V1``, ``DEFAULT``).
 
     A file that is in torch's cache already is taken from there. Raises UsageError with the nearest name, and
     TnbenchError that says what to fetch by hand where there is no network.
@@ -88,8 +88,9 @@ def fetch_weights(options: Options, weights: str) -> tuple[Path, str]:
     if weights not in known.__members__:
         raise UsageError(unknown(f"weights of tv[{inner}]", weights, known.__members__))
     chosen = known[weights]
-    normalisation = "half" if chosen.transforms().mean[0] == 0.5 else "imagenet"
-    return _downloaded(inner, chosen.url), normalisation
+    seen = chosen.transforms()
+    normalisation = "half" if seen.mean[0] == 0.5 else "imagenet"
+    return Published(_downloaded(inner, chosen.url), normalisation, side=seen.crop_size[0], short=seen.resize_size[0])
 
 
 def _downloaded(inner: str, url: str) -> Path:

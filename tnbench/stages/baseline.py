@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from tnbench.core.baseline import Baseline
 from tnbench.core.grammar import Atom
 from tnbench.core.job import Job
@@ -10,7 +12,7 @@ from tnbench.core.settings import baseline_key
 from tnbench.measure.environment import provenance
 from tnbench.stages.prepare import Prepared, numerics, prepare
 from tnbench.stages.resuming import forgets_checkpoints
-from tnbench.stages.tools import count_test_correct
+from tnbench.stages.tools import count_right
 from tnbench.stages.train import fit_model
 from tnbench.store.checkpoints import save_state
 
@@ -19,16 +21,17 @@ from tnbench.store.checkpoints import save_state
 def run_baseline(job: Job) -> Baseline:
     """Train the dense network of `job.case` in one process and store its weights by content.
 
-    Raises Diverged when its training leaves the finite numbers.
+    What settings have for cases alone, such as a curve, is not done here. Raises Diverged when its training leaves the
+    finite numbers.
     """
-    settings, case = job.settings, job.case
-    prepared = prepare(job)
+    settings, case = dataclasses.replace(job.settings, curve=False, tune=0), job.case
+    prepared = prepare(dataclasses.replace(job, settings=settings))
     facts = provenance(settings.device)
     single = Registry(job.plugin_files).bind("parallel", Atom("single"))
     with numerics(settings):
         model = prepared.build()
         fitted = fit_model(prepared, model, single, epochs=settings.baseline_epochs, lr=settings.baseline_lr)
-        correct = count_test_correct(prepared, model)
+        correct = count_right(prepared, model)
     return Baseline(
         model=case.model,
         dataset=case.dataset,
@@ -40,7 +43,7 @@ def run_baseline(job: Job) -> Baseline:
         metrics={"train_s": sum(fitted.epoch_s), **accuracy(prepared, correct)},
         versions={axis: prepared.plugins[axis].listing.version for axis in ("model", "dataset")},
         settings=settings.of_baseline(),
-        provenance=facts,
+        provenance={**facts, **({"resumed": True} if fitted.resumed else {})},
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from statistics import median
 from typing import Any
 
 import torch
@@ -11,38 +10,38 @@ from torch import Tensor, nn
 
 from tnbench.core.errors import NotApplicable
 from tnbench.engine.evaluate import mode_of
-from tnbench.measure.clock import time_calls
+from tnbench.engine.layer_time import forward_ms
+from tnbench.engine.summary import Summary
 from tnbench.measure.counts import layer_macs, layer_sizes
 from tnbench.measure.roofline import Work, measure_machine
 from tnbench.stages.conditions import calibration_of
-from tnbench.stages.decompose import Decomposition
 from tnbench.stages.in_process import in_process
 from tnbench.stages.prepare import Prepared
 
 _PICTURES, _BATCH = 256, 128
-_WARM_UP, _SAMPLES, _LEAST_S = 2, 7, 0.002
+_LEAST_S = 0.002
 
 Found = dict[str, dict[str, Any]]
 
 
-def diagnose(prepared: Prepared, dense: nn.Module, decomposition: Decomposition) -> Found:
+def diagnose(prepared: Prepared, dense: nn.Module, compressed: nn.Module, summary: Summary) -> Found:
     """Name of each compressed layer -> its numbers, in one process, with the threads of the case.
 
-    `dense` is the network before compression. Of a layer that is called once: ``macs`` and ``macs_dense`` for one
-    picture, ``time_ms`` and ``time_ms_dense`` (median forward time at batch 1), ``peak_share`` (its FLOPs per second
-    over those of a matrix product here), ``intensity`` (FLOPs per byte of weights, inputs and outputs of its parts),
-    ``bound`` (compute, memory or launches), ``output_error`` (||y - y~|| / ||y|| over calibration pictures, each layer
-    on what reaches it in the dense network), and what the method's own `diagnose` gave.
+    `dense` and `compressed` are the network right before and right after its compression. Of a layer that is called
+    once: ``macs`` and ``macs_dense`` for one picture, ``time_ms`` and ``time_ms_dense`` (median forward time at batch
+    1), ``peak_share`` (its FLOPs per second over those of a matrix product here), ``intensity`` (FLOPs per byte of
+    weights, inputs and outputs of its parts), ``bound`` (compute, memory or launches), ``output_error``
+    (||y - y~|| / ||y|| over calibration pictures, each layer on what reaches it in the dense network), and what the
+    method's own `diagnose` gave.
     """
-    return in_process(prepared, lambda: _diagnose(prepared, dense, decomposition))
+    return in_process(prepared, lambda: _diagnose(prepared, dense, compressed, summary))
 
 
-def _diagnose(prepared: Prepared, dense: nn.Module, decomposition: Decomposition) -> Found:
-    compressed = decomposition.model
-    names = [layer.name for layer in decomposition.summary.compressed if layer.error is not None]
+def _diagnose(prepared: Prepared, dense: nn.Module, compressed: nn.Module, summary: Summary) -> Found:
+    names = [layer.name for layer in summary.compressed if layer.error is not None]
     sizes = layer_sizes(dense, prepared.pictures.in_shape)
     errors = _output_errors(prepared, dense, compressed, names)
-    own = {layer.name: layer.diagnosis for layer in decomposition.summary.layers}
+    own = {layer.name: layer.diagnosis for layer in summary.layers}
     with torch.inference_mode(), mode_of(dense, training=False), mode_of(compressed, training=False):
         return {
             name: {
@@ -59,25 +58,18 @@ def _costs(prepared: Prepared, dense: nn.Module, layer: nn.Module, sizes: list[t
         return {}
     ((inp, out),) = sizes
     inputs = torch.ones(inp, dtype=prepared.dtype, device=prepared.device)
-    time_ms = _time_ms(layer, inputs)
+    time_ms = forward_ms(layer, inputs, least_s=_LEAST_S)
     work = _work(layer, inputs)
     machine = measure_machine(prepared.device, prepared.dtype)
     return {
         "macs": work.flops // 2,
         "macs_dense": layer_macs(dense, inp, out),
         "time_ms": time_ms,
-        "time_ms_dense": _time_ms(dense, inputs),
+        "time_ms_dense": forward_ms(dense, inputs, least_s=_LEAST_S),
         "peak_share": work.flops / (time_ms / 1e3) / machine.flops_per_s,
         "intensity": work.intensity,
         "bound": work.bound(machine),
     }
-
-
-def _time_ms(layer: nn.Module, inputs: Tensor) -> float:
-    seconds = time_calls(
-        lambda: layer(inputs), device=inputs.device, warmup=_WARM_UP, samples=_SAMPLES, least_s=_LEAST_S
-    )
-    return 1e3 * median(seconds)
 
 
 def _work(layer: nn.Module, inputs: Tensor) -> Work:

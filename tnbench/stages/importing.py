@@ -13,14 +13,16 @@ from tnbench.core.case import Case
 from tnbench.core.errors import UsageError
 from tnbench.core.grammar import parse_part
 from tnbench.core.job import Job
+from tnbench.core.protocols import Pictures, Published
 from tnbench.core.registry import Registry
 from tnbench.core.settings import Limits, Settings
+from tnbench.engine.files import Files
 from tnbench.engine.normalisation import named_normalisation
 from tnbench.measure.environment import provenance
 from tnbench.stages.baseline import accuracy
 from tnbench.stages.prepare import Prepared, numerics, prepare
 from tnbench.stages.state_file import read_state
-from tnbench.stages.tools import count_test_correct
+from tnbench.stages.tools import count_right
 from tnbench.store.checkpoints import save_state
 from tnbench.store.records import Store
 
@@ -31,6 +33,7 @@ def import_baseline(
     model: str,
     dataset: str,
     normalisation: str | None,
+    published: Published | None = None,
     data_root: Path,
     results: Path,
     registry: Registry,
@@ -39,7 +42,8 @@ def import_baseline(
     """Read `file`, evaluate it on the test pictures and store it; it serves every seed and setting from then on.
 
     `normalisation` is a name such as ``imagenet``; None is the data set's own. Raises UsageError for a file that is
-    no checkpoint, and one that names the first mismatching keys for a checkpoint of another architecture.
+    no checkpoint, one that names the first mismatching keys for a checkpoint of another architecture, and one where
+    what is `published` is for pictures of another size.
     """
     store = Store(results)
     store.check_writable()
@@ -49,14 +53,16 @@ def import_baseline(
     prepared = prepare(job)
     if not prepared.pictures.meaningful:
         raise UsageError(f"checkpoint: {dataset} has made-up labels, on which no checkpoint can be evaluated")
+    if published is not None:
+        check_sizes(published, prepared.pictures, dataset)
     chosen = prepared.normalisation if normalisation is None else named_normalisation(normalisation)
     baseline = _evaluated(replace(prepared, normalisation=chosen), state, file)
     store.append_baseline(baseline)
     return baseline
 
 
-def fetch_published(model: str, weights: str, registry: Registry) -> tuple[Path, str]:
-    """Download what a model's own project publishes: the file, and the name of the normalisation it wants.
+def fetch_published(model: str, weights: str, registry: Registry) -> Published:
+    """Download what a model's own project publishes.
 
     `weights` is a name there, such as ``IMAGENET1K_V1``. Raises UsageError where the model has none to fetch, and
     TnbenchError with the file to fetch by hand where there is no network.
@@ -64,8 +70,20 @@ def fetch_published(model: str, weights: str, registry: Registry) -> tuple[Path,
     bound = registry.bind("model", parse_part("model", model)[0])
     if not hasattr(bound.module, "fetch_weights"):
         raise UsageError(f"--weights: {model} has none to download; give a FILE, or take a model of tv[NAME]")
-    file, normalisation = bound.module.fetch_weights(bound.options, weights)
-    return file, normalisation
+    published: Published = bound.module.fetch_weights(bound.options, weights)
+    return published
+
+
+def check_sizes(published: Published, pictures: Pictures, dataset: str) -> None:
+    """Raise UsageError where pictures in files are evaluated at other sizes than their authors' are."""
+    test = pictures.test
+    if isinstance(test, Files) and (test.side, test.short) != (published.side, published.short):
+        raise UsageError(
+            f"--weights: {published.file.name} is for the centre of {published.side} pixels of pictures whose shorter "
+            f"side has {published.short}, and {dataset} is evaluated at {test.side} of {test.short}; give the data set "
+            f"the options side={published.side},short={published.short}, or take FILE {published.file} to evaluate it "
+            f"as it is"
+        )
 
 
 def check_finite(state: Mapping[str, Tensor], file: Path) -> None:
@@ -101,7 +119,7 @@ def _evaluated(prepared: Prepared, state: dict[str, Tensor], file: Path) -> Base
     check_finite(state, file)
     network.load_state_dict({**network.state_dict(), **state})
     with numerics(job.settings):
-        correct = count_test_correct(prepared, network)
+        correct = count_right(prepared, network)
     return Baseline(
         model=case.model,
         dataset=case.dataset,

@@ -62,6 +62,7 @@ def _start(prepared: Prepared, model: nn.Module, recipe: Recipe) -> str:
         "recipe": dataclasses.asdict(recipe),
         "plugins": [[plugin.listing.name, plugin.listing.version] for plugin in bound],
         "data": prepared.pictures.digest,
+        "baseline": prepared.job.baseline.digest if prepared.job.baseline else None,
         "torch": torch_version(),
         "threads": torch.get_num_threads(),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,8 @@ from tnbench.engine.evaluate import count_correct
 from tnbench.engine.guides import Together
 from tnbench.engine.parts import WeightPart, check_factors, expanded, parts_of
 from tnbench.engine.recalibrate import recalibrate
+from tnbench.engine.summary import Summary
+from tnbench.measure.clock import stopwatch
 from tnbench.measure.energy import Energy, energy_of
 from tnbench.stages.decompose import Decomposition, decompose
 from tnbench.stages.diagnose import diagnose
@@ -27,7 +30,8 @@ from tnbench.store.checkpoints import load_state
 class CaseTools:
     """The tools of one case. The training plug-in decides when and how often to call them.
 
-    `phases` are the decompositions and fits in their order, each as its kind and its seconds.
+    `phases` are the decompositions, fits and recalibrations in their order, each as its kind and its seconds.
+    `from_random` says that the last decomposition was of random weights, rescaled.
     """
 
     def __init__(self, prepared: Prepared) -> None:
@@ -36,10 +40,12 @@ class CaseTools:
         self.decompositions: list[Decomposition] = []
         self.fits: list[Fit] = []
         self.energies: list[Energy] = []
-        self.layers: list[dict[str, Any]] = []
         self.notes: list[str] = []
         self.correct_before: int | None = None
+        self.recalibrate_s: float | None = None
+        self.from_random = False
         self.phases: list[list[Any]] = []
+        self._compressed: tuple[nn.Module, nn.Module] | None = None
 
     def baseline(self) -> nn.Module:
         """The trained dense network."""
@@ -64,8 +70,18 @@ class CaseTools:
         decomposition = decompose(self.prepared, model, rescale=rescale, ranks=ranks, note=self.notes.append)
         self.decompositions.append(decomposition)
         self.phases.append(["decompose", decomposition.seconds])
-        self.layers = _layers(decomposition, diagnose(self.prepared, model, decomposition))
+        self.from_random = rescale
+        # Both are trained on from here; which decomposition is the last one, and worth a diagnosis, shows in the end.
+        self._compressed = copy.deepcopy(model).cpu(), copy.deepcopy(decomposition.model).cpu()
         return decomposition.model
+
+    def layers(self) -> list[dict[str, Any]]:
+        """What the last decomposition did to each layer, and what is found out about the layer alone."""
+        if self._compressed is None:
+            return []
+        dense, compressed = (model.to(self.prepared.device) for model in self._compressed)
+        summary = self.decompositions[-1].summary
+        return _layers(summary, diagnose(self.prepared, dense, compressed, summary))
 
     def parts(self, model: nn.Module) -> Sequence[WeightPart]:
         """What was factorised in `model`."""
@@ -103,24 +119,27 @@ class CaseTools:
 
     def evaluate_before(self, model: nn.Module) -> None:
         """Evaluate `model` as it is before training."""
-        self.correct_before = count_test_correct(self.prepared, model)
+        self.correct_before = count_right(self.prepared, model)
 
     def recalibrate(self, model: nn.Module) -> None:
         """New running statistics for BatchNorm, in place."""
         prepared, settings = self.prepared, self.settings
-        layers = in_process(
-            prepared,
-            lambda: recalibrate(
-                model,
-                prepared.pictures.train,
-                prepared.normalisation,
-                device=prepared.device,
-                dtype=prepared.dtype,
-                batch_size=settings.batch_size,
-                seed=prepared.job.case.seed,
-                augmentation=prepared.pictures.augmentation,
-            ),
-        )
+        with stopwatch(prepared.device) as elapsed:
+            layers = in_process(
+                prepared,
+                lambda: recalibrate(
+                    model,
+                    prepared.pictures.train,
+                    prepared.normalisation,
+                    device=prepared.device,
+                    dtype=prepared.dtype,
+                    batch_size=settings.batch_size,
+                    seed=prepared.job.case.seed,
+                    augmentation=prepared.pictures.augmentation,
+                ),
+            )
+        self.recalibrate_s = (self.recalibrate_s or 0.0) + elapsed.seconds
+        self.phases.append(["recalibrate", elapsed.seconds])
         if not layers:
             self.notes.append("the network has no BatchNorm, so there was nothing to recalibrate")
 
@@ -163,17 +182,20 @@ class CaseTools:
         return [f"cuda:{(device.index or 0) + rank}" for rank in range(processes)]
 
 
-def _layers(decomposition: Decomposition, diagnosis: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _layers(summary: Summary, diagnosis: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     """One plain dict per layer: its summary, and what was found out about it alone."""
-    summaries = [dataclasses.asdict(layer) for layer in decomposition.summary.layers]
+    summaries = [dataclasses.asdict(layer) for layer in summary.layers]
     plain: list[dict[str, Any]] = json.loads(
-        json.dumps([{**summary, "diagnosis": diagnosis.get(summary["name"], {})} for summary in summaries])
+        json.dumps([{**layer, "diagnosis": diagnosis.get(layer["name"], {})} for layer in summaries])
     )
     return plain
 
 
-def count_test_correct(prepared: Prepared, model: nn.Module) -> int | None:
-    """Test pictures that `model` classifies right; None where labels mean nothing."""
+def count_right(prepared: Prepared, model: nn.Module) -> int | None:
+    """How many of the pictures to evaluate on `model` classifies right; None where labels mean nothing.
+
+    They are the test pictures, or in a trial of tuning the validation pictures in their place.
+    """
     pictures = prepared.pictures
     if not pictures.meaningful:
         return None

@@ -15,11 +15,13 @@ from tnbench.core.errors import Diverged, NotApplicable
 from tnbench.engine.reading import subset
 from tnbench.engine.validation import SHARE, split_digest, split_off_validation
 from tnbench.stages.prepare import Prepared
-from tnbench.stages.tools import CaseTools, count_test_correct
+from tnbench.stages.tools import CaseTools, count_right
 from tnbench.stages.training import run_training
 
 SPREAD = 4.0
 """Rates are drawn between the settings' over this and the settings' times this."""
+
+_NOTHING = "nothing is trained here, so no learning rate was tuned"
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,10 @@ class Tuning:
 
 @dataclass(frozen=True)
 class Trial:
-    """One training at the settings' rates times `factor`; `top1` on the validation pictures, None if it diverged."""
+    """One training at the settings' rates times `factor`; `top1` on the validation pictures, None if it diverged.
+
+    `seconds` are those of all of it: decomposition, training and evaluation.
+    """
 
     factor: float
     top1: float | None
@@ -57,13 +62,15 @@ def tune(prepared: Prepared) -> Tuning:
         return Tuning(prepared)
     if not pictures.meaningful:
         raise NotApplicable("tune chooses by accuracy, and the labels of this data set are made up; take tune = 0")
+    if not getattr(prepared.plugins["training"].module, "TRAINS", True):
+        return Tuning(prepared, notes=[_NOTHING])
     kept, split_off = split_off_validation(pictures.train_labels, prepared.job.case.seed)
     parted = _without(prepared, kept, split_off)
     trials: list[Trial] = []
     for factor in factors(settings.tune, prepared.job.case.seed):
         trial = _try(parted, factor, len(trials))
         if trial is None:
-            return Tuning(prepared, notes=["nothing is trained here, so no learning rate was tuned"])
+            return Tuning(prepared, notes=[_NOTHING])
         trials.append(trial)
     best = _best(trials)
     facts = {
@@ -94,7 +101,7 @@ def _try(prepared: Prepared, factor: float, number: int) -> Trial | None:
     tools = CaseTools(_at(replace(prepared, job=replace(prepared.job, key=key)), factor, curve=False))
     start = time.perf_counter()
     try:
-        correct = count_test_correct(tools.prepared, run_training(tools))
+        correct = count_right(tools.prepared, run_training(tools))
     except Diverged as error:
         print(f"rates times {factor:.3g}: {error}")
         return Trial(factor, None, time.perf_counter() - start)

@@ -29,7 +29,8 @@ def baseline_group(job: Job) -> Group:
 class Durations:
     """Seconds of wall time by key and by group, and those of this run.
 
-    What was run on another device than `device_model` does not count, where either says which.
+    What was run on another device than `device_model` does not count, where either says which, and neither does what
+    went on from where an earlier run was killed, whose time is that of its end alone.
     """
 
     def __init__(
@@ -47,10 +48,11 @@ class Durations:
                 group = ("baseline", baseline.model, baseline.dataset, digest_of(baseline.settings))
                 self._keep(baseline.key, group, baseline.provenance["wall_s"])
 
-    def add(self, key: str, group: Group, seconds: float) -> None:
+    def add(self, key: str, group: Group, ended: Record | Baseline, seconds: float) -> None:
         """Learn from one that has just ended well."""
-        self._keep(key, group, seconds)
-        self._now.append(seconds)
+        if not ended.provenance.get("resumed"):
+            self._keep(key, group, seconds)
+            self._now.append(seconds)
 
     def expected(self, key: str, group: Group) -> float | None:
         """What it took the last time, else the longest of its group; None where nothing is known."""
@@ -78,7 +80,8 @@ class Durations:
 def _counts(provenance: Mapping[str, Any], device_model: str | None) -> bool:
     identity = provenance.get("identity") or {}
     there = identity.get("device_model") or provenance.get("gpu") or provenance.get("cpu")
-    return "wall_s" in provenance and (None in (there, device_model) or there == device_model)
+    whole = "wall_s" in provenance and not provenance.get("resumed")
+    return whole and (None in (there, device_model) or there == device_model)
 
 
 def _group(case: Case, settings: str) -> Group:

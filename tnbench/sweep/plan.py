@@ -20,6 +20,7 @@ from tnbench.core.registry import Registry
 from tnbench.core.revision import Revision
 from tnbench.core.settings import Limits, Settings, changed_limits, record_key
 from tnbench.measure.environment import surroundings
+from tnbench.measure.workers import workers_asked
 from tnbench.store.records import Store
 from tnbench.sweep.baselines import BaselineNode, Baselines
 from tnbench.sweep.device import resolve_device
@@ -90,7 +91,11 @@ class Plan:
 
 
 def make_plan(request: Request, registry: Registry, store: Store) -> Plan:
-    """Hold the request against the plug-ins, the data and the store. Raises UsageError for all that is wrong in it."""
+    """Hold the request against the plug-ins, the data and the store. Raises UsageError for all that is wrong in it.
+
+    So is a number of workers that is none, which would otherwise end the first case that reads pictures from files.
+    """
+    workers_asked()
     suite = _suite(request, registry)
     settings = suite.settings.changed(request.overrides)
     settings = settings.changed({"device": resolve_device(settings.device)})

@@ -213,7 +213,7 @@ class _Run:
             self._store.append_baseline(trained)
         except TnbenchError as error:
             return execution.ended_as("failed", str(error))
-        self._durations.add(job.key, group, execution.wall_s)
+        self._durations.add(job.key, group, trained, execution.wall_s)
         return trained
 
     def _case(self, entry: Entry, job: Job) -> None:
@@ -229,7 +229,7 @@ class _Run:
             self._keep(entry, job, interrupted)
             raise
         if execution.ok:
-            self._durations.add(entry.key, group, execution.wall_s)
+            self._durations.add(entry.key, group, execution.result.value, execution.wall_s)
         self.left += execution.result.status == "interrupted"
         self._keep(entry, job, execution)
 

@@ -27,13 +27,14 @@ class StandInTools:
 
     The method is dense, so `compress` gives a copy, and a fit of e epochs at a rate adds e times the rate to all
     numbers; guides are not called. `calls` names what was asked for, in order; `compressed` holds what `compress` gave;
-    `epochs` are those of all fits together.
+    `fits` what `fit` gave; `epochs` are those of all fits together.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.calls: list[str] = []
         self.compressed: list[nn.Module] = []
+        self.fits: list[Fit] = []
         self.epochs = 0
         self._made: list[tuple[Swapped, Mapping[str, tuple[str, ...]]]] = []
 
@@ -87,7 +88,9 @@ class StandInTools:
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.add_(lr * epochs)
-        return Fit([1.0] * epochs, [1.0] * epochs, [[1.0]], peak_bytes=0, processes=1, threads=1)
+        fit = Fit([1.0] * epochs, [1.0] * epochs, [[1.0]], peak_bytes=0, processes=1, threads=1)
+        self.fits.append(fit)
+        return fit
 
     def _network(self, filled_with: float) -> nn.Module:
         model = nn.Linear(4, 3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 from typing import TYPE_CHECKING, Literal
 
 from tnbench.core.errors import NotApplicable, UsageError
@@ -20,12 +21,20 @@ def from_scratch(settings: Settings, epochs: Epochs) -> int:
 
 
 def shared(epochs: int, share: float) -> tuple[int, int]:
-    """`epochs` in two phases, of which the first gets `share`, rounded up.
+    """`epochs` in two phases, of which the first gets `share` (as it is written in decimals), rounded up.
 
-    >>> shared(5, 0.5), shared(1, 0.5), shared(0, 0.5)
-    ((3, 2), (1, 0), (0, 0))
+    Raises NotApplicable where epochs are shared and the second phase is left without any.
+
+    >>> shared(5, 0.5), shared(3, 1), shared(0, 0.5), shared(100, 0.55)
+    ((3, 2), (3, 0), (0, 0), (55, 45))
     """
-    first = math.ceil(epochs * share)
+    first = math.ceil(epochs * Fraction(repr(share)))
+    if first == epochs > 0 and share < 1:
+        few, lower = ("s", ", lower share") if epochs > 1 else ("", "")
+        raise NotApplicable(
+            f"of {epochs} epoch{few} in all, share = {share:g} rounded up leaves none to train the factors; "
+            f"raise --epochs{lower}, or take share=1 where they are not to be trained"
+        )
     return first, epochs - first
 
 

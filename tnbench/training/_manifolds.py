@@ -51,6 +51,10 @@ class OnManifolds(Guide):
         self._before: dict[str, Tensor] = {}
         self._ranks: list[dict[str, list[int]]] = []
 
+    @property
+    def on_manifold(self) -> bool:
+        return True
+
     def begin(self, model: nn.Module, crew: Crew) -> None:
         for name, part in self._parts.items():
             self._put(model, name, _nearby(part, _tensor(part, _weight(model, name))))

@@ -13,7 +13,7 @@ from tnbench.training._epochs import check_share, shared
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,12 @@ def run(tools: TrainingTools, options: Options) -> nn.Module:
     framework" (2021). Both phases peak at `settings.lr` and together take `settings.epochs`. The accuracy before
     training is that of decomposing the baseline at once.
     """
-    settings, dense = tools.settings, tools.baseline()
+    settings = tools.settings
+    constrained, rest = shared(settings.epochs, options.share)
+    dense = tools.baseline()
     once = tools.compress(dense)
     tools.evaluate_before(once)
     parts = tools.parts(once)
-    constrained, rest = shared(settings.epochs, options.share)
     tools.fit(dense, epochs=constrained, lr=settings.lr, guide=Admm(parts, options.rho))
     model = tools.compress(dense, ranks={part.name: part.ranks for part in parts})
     tools.fit(model, epochs=rest, lr=settings.lr)
@@ -55,7 +56,7 @@ def run(tools: TrainingTools, options: Options) -> nn.Module:
 class Admm(Guide):
     """Adds rho/2 Σ ||W - Z + U||² to the loss; after each epoch Z is the projection of W + U, and U grows by W - Z.
 
-    It tells `distance`: ||W - Z|| / ||W|| over all weights together, after each epoch, before Z moves and then U.
+    It tells `distance`: ||W - Z|| / ||W|| over all weights together, after each epoch, with the Z of that projection.
     """
 
     def __init__(self, parts: Sequence[Part], rho: float) -> None:

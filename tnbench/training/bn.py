@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 VERSION = 1
+TRAINS = False
 
 
 def needs_baseline(options: Any) -> bool:

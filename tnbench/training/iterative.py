@@ -12,7 +12,7 @@ from tnbench.training._epochs import evenly
 if TYPE_CHECKING:
     from torch import nn
 
-VERSION = 1
+VERSION = 2
 
 _FINENESS = 256
 

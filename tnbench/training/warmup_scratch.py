@@ -11,7 +11,7 @@ from tnbench.training._epochs import Epochs, check_share, from_scratch, shared
 if TYPE_CHECKING:
     from torch import nn
 
-VERSION = 1
+VERSION = 2
 NAMES = {
     "warmup-scratch": "Train the dense network from scratch for some epochs, then decompose it and train the factors."
 }
@@ -40,8 +40,9 @@ def run(tools: TrainingTools, options: Options) -> nn.Module:
     end better than random ones. Its share of warm-up epochs, 80 of 300 on CIFAR-10, is the default's order; Cuttlefish
     (Wang et al. 2023) would find it from the stable ranks. Each phase has its own schedule of rates.
     """
-    settings, dense = tools.settings, tools.fresh()
+    settings = tools.settings
     warm_up, rest = shared(from_scratch(settings, options.epochs), options.share)
+    dense = tools.fresh()
     tools.fit(dense, epochs=warm_up, lr=settings.baseline_lr)
     model = tools.compress(dense)
     tools.evaluate_before(model)

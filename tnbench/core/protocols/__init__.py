@@ -5,7 +5,7 @@ Types from torch are named for the reader and the type checker only; importing t
 
 from tnbench.core.protocols.datasets import Augmentation, Dataset, Normalisation, Pictures, StoredPictures, Wanted
 from tnbench.core.protocols.methods import GroupMethod, Method, NetworkMethod
-from tnbench.core.protocols.models import Model
+from tnbench.core.protocols.models import Model, Published
 from tnbench.core.protocols.parallel import Crew, Parallel, RankEntry
 from tnbench.core.protocols.ranks import Candidate, Choice, KeepDense, Probe, RankPolicy
 from tnbench.core.protocols.training import Fit, Guide, Part, Recipe, Training, TrainingTools
@@ -31,6 +31,7 @@ __all__ = [
     "Pictures",
     "Pixels",
     "Probe",
+    "Published",
     "RankEntry",
     "RankPolicy",
     "Ranks",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from tnbench.core.protocols.weights import Shape
 
@@ -11,13 +12,25 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+class Published(NamedTuple):
+    """A downloaded checkpoint, and what its authors evaluate it on.
+
+    `normalisation` is a name such as ``imagenet``; the shorter side of a picture is resized to `short` pixels, and the
+    square of `side` pixels in its centre taken.
+    """
+
+    file: Path
+    normalisation: str
+    side: int
+    short: int
+
+
 class Model(Protocol):
     """A CNN architecture.
 
     A file may also have ``narrower(name, options, in_shape, classes, width)``, the network with `width` times the inner
     channels; ``from_published(state)``, a published state dict in the names of the network; and
-    ``fetch_weights(options, weights)``, which downloads what its authors publish as `weights`, and gives the file and
-    the name of its normalisation.
+    ``fetch_weights(options, weights)``, which downloads what its authors publish as `weights`: a `Published`.
     """
 
     VERSION: int

@@ -44,7 +44,7 @@ class Fit:
 
     `told` is what the guide had to say on rank 0. `curve` is the top-1 (%) on the test pictures after each epoch, empty
     unless the settings ask for it; nothing is chosen by it. `wait_s` is the seconds waited for pictures in each epoch,
-    those of the rank that waited longest.
+    those of the rank that waited longest. `resumed` says that its first epochs were those of an earlier, killed run.
     """
 
     loss: list[float]
@@ -57,6 +57,7 @@ class Fit:
     told: dict[str, Any] = field(default_factory=dict)
     curve: list[float] = field(default_factory=list)
     wait_s: list[float] = field(default_factory=list)
+    resumed: bool = False
 
 
 class Guide:
@@ -66,11 +67,16 @@ class Guide:
     that is trained, on its device and not wrapped for parallel training.
 
     `shardable` says that nothing but `begin` and `loss` is defined and that no weights of `model` are read, so that the
-    guide can take part where each rank holds a shard of them.
+    guide can take part where each rank holds a shard of them. `on_manifold` says that the weights are kept on a
+    manifold, so that nothing may put others in their place, such as an average of them.
     """
 
     @property
     def shardable(self) -> bool:
+        return False
+
+    @property
+    def on_manifold(self) -> bool:
         return False
 
     def begin(self, model: nn.Module, crew: Crew) -> None:
@@ -135,9 +141,13 @@ class Part(Protocol):
 
 
 class TrainingTools(Protocol):
-    """What a training plug-in is given. Each call's time is kept by the stages, per phase."""
+    """What a training plug-in is given. Each call's time is kept by the stages, per phase.
+
+    `fits` are those that `fit` has given so far.
+    """
 
     settings: Settings
+    fits: list[Fit]
 
     def baseline(self) -> nn.Module:
         """The trained dense network (a fresh copy at each call)."""
@@ -190,7 +200,7 @@ class Training(Protocol):
 
     In a mixture (``admm+distill``) the first training runs, and the others take part in each of its fits. A module that
     can do so has a further function, `guide(tools, model, options) -> Guide`, which is called before each fit of
-    `model`.
+    `model`. A module that never calls `fit` says ``TRAINS = False``, so that nothing is prepared for its epochs.
     """
 
     VERSION: int
