@@ -188,7 +188,7 @@ def test_what_works_channel_by_channel_joins_nothing(name: str) -> None:
     assert exchanged_between(LOCAL[name]) == []
 
 
-@pytest.mark.parametrize("name", set(JOINED) - {"ceil", "padding not counted"})
+@pytest.mark.parametrize("name", sorted(JOINED.keys() - {"ceil", "padding not counted"}))
 def test_what_wants_all_channels_gets_them(name: str) -> None:
     assert any(exchange.startswith("exchange.join") for exchange in exchanged_between(JOINED[name]))
 

@@ -10,7 +10,7 @@ from tnbench.core.metrics import METRICS, Metric
 from tnbench.core.record import Record
 from tnbench.reporting.rows import Row
 
-_NO_FACTS = ("identity", "command", "log", "suite", "attempt", "baseline", "oversubscribed", "wall_s")
+_NO_FACTS = ("identity", "command", "log", "suite", "attempt", "baseline", "oversubscribed", "resumed", "wall_s")
 """What provenance says of one record rather than of how all were measured."""
 
 _MOST_VALUES = 3
