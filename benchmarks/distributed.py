@@ -4,6 +4,9 @@ Every process has one thread. The arm of one process runs the same algorithm in 
 and no tensor is copied, and both arms have the same tensor: a sum of rank-one terms, cut into blocks. The arms take
 turns; a round's time is that of the slowest rank, from a barrier on. Where other work shares the cores, the ratio of
 processor times says what the processes themselves did: that of one process over the most of several.
+
+Where ``tnbench calibrate`` has measured this machine, the cost model's prediction stands beside: the arithmetic at the
+rate of the one process, which has the shapes in question, and the calls and copies at the calibration's rates.
 """
 
 from __future__ import annotations
@@ -19,14 +22,16 @@ import torch
 
 from tnbench.core.protocols import Crew
 from tnbench.distributed import cp_als, st_hosvd
-from tnbench.distributed.collectives import counting
+from tnbench.distributed.collectives import Counted, counting
+from tnbench.distributed.cost import communication_seconds
 from tnbench.distributed.counter_normal import normal
 from tnbench.distributed.grid import Distributed, Grid, block, piece
 from tnbench.distributed.mttkrp import khatri_rao
 from tnbench.distributed.pool import RankPool
 from tnbench.distributed.volume import Volume
-from tnbench.measure.environment import device_model
+from tnbench.measure.environment import device_model, torch_version
 from tnbench.measure.statistics import Estimate, median_interval, ratio_interval
+from tnbench.store.calibrations import COMMAND, calibration_of, results_folder
 
 TARGET = 1.6
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -57,11 +62,11 @@ class Problem(NamedTuple):
 
 
 class Run(NamedTuple):
-    """One run on one rank: seconds on the wall and of the processor, words sent, and a number that all agree on."""
+    """One run on one rank: seconds on the wall and of the processor, its calls, and a number that all agree on."""
 
     wall: float
     processor: float
-    words: int
+    counted: Counted
     result: float
 
 
@@ -77,7 +82,7 @@ def run(crew: Crew, problem: Problem) -> Run:
     with counting() as counted:
         wall, processor = time.perf_counter(), time.process_time()
         result = solve()
-        return Run(time.perf_counter() - wall, time.process_time() - processor, counted.words, result)
+        return Run(time.perf_counter() - wall, time.process_time() - processor, counted, result)
 
 
 def _st_hosvd(given: Distributed, problem: Problem) -> float:
@@ -117,10 +122,10 @@ class Samples(NamedTuple):
     processor: list[float]
 
 
-def measure(problem: Problem, pools: Sequence[RankPool], rounds: int) -> tuple[list[Samples], int]:
-    """Samples of each pool after a round that does not count, and the words that a rank of the last pool sent."""
+def measure(problem: Problem, pools: Sequence[RankPool], rounds: int) -> tuple[list[Samples], Counted]:
+    """Samples of each pool after a round that does not count, and the calls of the rank of the last that sent most."""
     arms = [Samples([], []) for _ in pools]
-    words, results = 0, set()
+    counted, results = Counted(), set()
     for number in range(rounds + 1):
         for arm, pool in list(zip(arms, pools, strict=True))[:: 1 if number % 2 else -1]:
             runs = pool.run(partial(run, problem=problem))
@@ -129,10 +134,10 @@ def measure(problem: Problem, pools: Sequence[RankPool], rounds: int) -> tuple[l
                 arm.wall.append(max(given.wall for given in runs))
                 arm.processor.append(max(given.processor for given in runs))
             if pool is pools[-1]:
-                words = max(given.words for given in runs)
+                counted = max((given.counted for given in runs), key=lambda calls: calls.words)
     if max(results) - min(results) > 1e-3 * abs(max(results)):
         raise RuntimeError(f"{problem.algorithm}: got the results {sorted(results)}, wanted the same of all ranks")
-    return arms, words
+    return arms, counted
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -145,17 +150,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for algorithm in asked.only:
             rank = asked.cp_rank if algorithm == "cp_als" else asked.rank
             problem = Problem(algorithm, asked.size, rank, asked.sweeps, asked.dtype)
-            arms, words = measure(problem, (one, several), asked.rounds)
-            ratios.append(_report(problem, arms, words, asked.ranks))
+            arms, counted = measure(problem, (one, several), asked.rounds)
+            ratios.append(_report(problem, arms, counted, asked.ranks))
     return int(min(ratios) < TARGET)
 
 
-def _report(problem: Problem, arms: Sequence[Samples], words: int, ranks: int) -> float:
+def _report(problem: Problem, arms: Sequence[Samples], counted: Counted, ranks: int) -> float:
     alone, spread = arms
     sweeps = f", {problem.sweeps} sweeps" if problem.algorithm == "cp_als" else ""
     cost = problem.cost(ranks)
     print(f"\n{problem.algorithm}, rank {problem.rank}{sweeps}, grid {'x'.join(map(str, problem.grid(ranks)))}")
-    print(f"words of a rank  {words} counted, {cost.words} by the formula")
+    print(f"words of a rank  {counted.words} counted, {cost.words} by the formula")
     for count, arm in ((1, alone), (ranks, spread)):
         rate = problem.cost(count).flops / median_interval(arm.processor).value / 1e9
         print(f"{count} process{'es' if count > 1 else ''}")
@@ -164,7 +169,19 @@ def _report(problem: Problem, arms: Sequence[Samples], words: int, ranks: int) -
     ratio = ratio_interval(alone.wall, spread.wall)
     print(f"ratio            {_shown(ratio)}, wanted {TARGET} or more")
     print(f"  of processor   {_shown(ratio_interval(alone.processor, spread.processor))}")
+    print(f"model            {_predicted(problem, median_interval(alone.wall).value, counted, spread, ranks)}")
     return ratio.value
+
+
+def _predicted(problem: Problem, alone_s: float, counted: Counted, spread: Samples, ranks: int) -> str:
+    machine = calibration_of(results_folder(), cpu=device_model("cpu"), torch=torch_version(), ranks=ranks)
+    if machine is None:
+        return f"none without a calibration; run '{COMMAND}' first"
+    whole, share = problem.cost(1), problem.cost(ranks)
+    arithmetic = alone_s * share.flops / whole.flops
+    sending = communication_seconds(counted.calls, machine) + 2 * share.packed * machine.delta_s
+    measured = median_interval(spread.wall).value / (arithmetic + sending)
+    return f"{arithmetic:.3f} s of work and {sending:.3f} s of calls and copies; measured / predicted {measured:.2f}"
 
 
 def _shown(estimate: Estimate) -> str:

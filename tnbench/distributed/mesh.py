@@ -10,15 +10,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
-
-import torch.distributed as dist
+from typing import Any
 
 from tnbench.core.errors import UsageError
 from tnbench.core.grammar import format_part
 from tnbench.core.protocols import Crew, RankEntry
 from tnbench.core.registry import Bound
 from tnbench.distributed.collectives import Group, rank_in, size
+from tnbench.distributed.grid import subgroup
 from tnbench.distributed.spread import Spread, launch_spread, refuses_ranks
 
 
@@ -111,14 +110,14 @@ def spread(crew: Crew, group: Group, options: Options) -> Crew:
 
 
 def subgroups(counts: Sequence[int], group: Group = None) -> list[Group]:
-    """This rank's group along each axis of a mesh of `counts` ranks; every rank of `group` calls it alike.
+    """This rank's group along each axis of a mesh of `counts` ranks; the ranks of each group call it alike.
 
     Ranks are numbered with the last axis running fastest: in a 2 x 3 mesh those of the last axis are 0, 1, 2 and
     3, 4, 5.
     """
-    everyone = dist.get_process_group_ranks(group) if group else list(range(size()))
     place = rank_in(group)
-    return [_own(lines(counts, axis), everyone, place) for axis in range(len(counts))]
+    own = (next(line for line in lines(counts, axis) if place in line) for axis in range(len(counts)))
+    return [subgroup(line, group) for line in own]
 
 
 def lines(counts: Sequence[int], axis: int) -> list[list[int]]:
@@ -131,12 +130,6 @@ def lines(counts: Sequence[int], axis: int) -> list[list[int]]:
     length = counts[axis]
     starts = [start for start in range(math.prod(counts)) if start // inner % length == 0]
     return [[start + step * inner for step in range(length)] for start in starts]
-
-
-def _own(groups: list[list[int]], everyone: Sequence[int], place: int) -> Group:
-    """Make every group, as all ranks must, and keep the one that this rank is in."""
-    made = {tuple(line): dist.new_group([everyone[member] for member in line]) for line in groups}
-    return cast(Group, next(group for line, group in made.items() if place in line))
 
 
 def _threads(part: Bound) -> int:
