@@ -7,10 +7,11 @@ from matplotlib.figure import Figure
 from reporting_factory import measured, record, scaling, spread, sweep, troubled
 from scipy import special
 
+from tnbench.core.case import Case
 from tnbench.measure import statistics
 from tnbench.measure.statistics import mean_interval
 from tnbench.reporting import formatting
-from tnbench.reporting.context import titles
+from tnbench.reporting.context import context_of, titles
 from tnbench.reporting.figures import axes, labels
 from tnbench.reporting.figures.curves import estimate
 from tnbench.reporting.points import by_context, curves, make_points
@@ -100,6 +101,31 @@ def test_a_time_over_launches_counts_each_launch_once():
 def test_the_only_launch_has_the_interval_of_its_samples():
     assert timed([5.0, 1.0, 3.0, 2.0, 4.0, 6.0]) == (3.5, 1.0, 6.0, 1)
     assert timed([3.0, 1.0, 2.0]) == (2.0, None, None, 1)
+
+
+def titled(*asked):
+    """Titles of contexts that differ in their parallel part and in its plug-in's version alone."""
+    made = [
+        context_of(
+            record(
+                f"svd/x2/cnn8/digits/finetune/{parallel}#0", identity={"plugins": {"parallel": {"version": version}}}
+            ),
+            Case.parse(f"svd/x2/cnn8/digits/finetune/{parallel}#0"),
+        )
+        for parallel, version in asked
+    ]
+    return list(titles(made).values())
+
+
+def test_a_title_tells_versions_of_one_plug_in_and_not_that_others_have_others():
+    assert titled(("ddp:2", 1), ("threads:2", 2)) == [
+        "cnn8 on digits, finetune (ddp:2)",
+        "cnn8 on digits, finetune (threads:2)",
+    ]
+    assert titled(("ddp:2", 1), ("ddp:2", 2)) == [
+        "cnn8 on digits, finetune (parallel version=1)",
+        "cnn8 on digits, finetune (parallel version=2)",
+    ]
 
 
 @pytest.mark.parametrize(

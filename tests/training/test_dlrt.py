@@ -2,9 +2,11 @@
 
 from functools import partial
 
+import pytest
 import torch
 from torch import nn
 
+from tnbench.core.errors import Diverged
 from tnbench.core.grammar import Atom
 from tnbench.core.registry import Registry
 from tnbench.distributed.crew import alone
@@ -44,6 +46,14 @@ def test_the_rank_falls_to_that_of_the_solution():
 
 def test_without_tolerance_ranks_stay():
     assert set(regression(tau=0.0)[2]) == {6}
+
+
+def test_a_step_out_of_the_numbers_is_divergence_and_names_the_layer():
+    model, guide, _ = regression(tau=0.05)
+    with torch.no_grad():
+        model.weight[0, 0] = float("inf")
+    with pytest.raises(Diverged, match="is not finite in epoch 1; take a lower rate"):
+        guide.after_step(model)
 
 
 def test_bases_stay_orthonormal_and_the_weight_is_theirs():

@@ -11,6 +11,7 @@ from tnbench.core.case import Case
 from tnbench.core.record import Record
 
 _PLUGIN_AXES = ("model", "dataset", "training", "parallel")
+_VERSION = " version"
 
 
 @dataclass(frozen=True)
@@ -89,8 +90,18 @@ def distinctions(contexts: Iterable[Context]) -> dict[Context, str]:
     distinct = list(dict.fromkeys(contexts))
     facts = {context: _facts(context) for context in distinct}
     names = list(dict.fromkeys(name for found in facts.values() for name in found))
-    telling = [name for name in names if len({facts[context].get(name) for context in distinct}) > 1]
+    telling = [name for name in names if _tells(name, facts)]
     return {context: _own(facts[context], telling) for context in distinct}
+
+
+def _tells(name: str, facts: dict[Context, dict[str, str]]) -> bool:
+    """Whether contexts differ in a fact. Versions count only of one and the same plug-in: others have others anyway."""
+    axis = name.removesuffix(_VERSION)
+    of_one = axis != name
+    seen: dict[str, set[str | None]] = {}
+    for context, found in facts.items():
+        seen.setdefault(getattr(context, axis) if of_one else "", set()).add(found.get(name))
+    return any(len(values) > 1 for values in seen.values())
 
 
 def _facts(context: Context) -> dict[str, str]:
@@ -100,7 +111,7 @@ def _facts(context: Context) -> dict[str, str]:
         for field in fields(context)
         if field.name not in ("model", "dataset", "training", "settings", "versions")
     }
-    versions = {f"{axis} version": str(version) for axis, version in context.versions}
+    versions = {f"{axis}{_VERSION}": str(version) for axis, version in context.versions}
     return {**rest, **settings, **versions}
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
-from tnbench.core.errors import NotApplicable
+from tnbench.core.errors import Diverged, NotApplicable
 from tnbench.core.protocols import Crew, Guide, Part
 from tnbench.linalg.tt_manifold import TrainPoint, nearby_train, point_of_cores
 from tnbench.linalg.tucker_manifold import TuckerPoint, nearby_point
@@ -62,6 +62,10 @@ class OnManifolds(Guide):
     def after_step(self, model: nn.Module) -> None:
         for name, part in self._parts.items():
             step = _tensor(part, _weight(model, name) - self._before[name])
+            if not step.isfinite().all():
+                raise Diverged(
+                    f"a step of layer {name} is not finite in epoch {len(self._ranks) + 1}; take a lower rate"
+                )
             self._put(model, name, self._move(part, self.points[name], step.double()))
 
     def end_epoch(self, model: nn.Module, epoch: int) -> None:
