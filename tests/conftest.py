@@ -7,11 +7,12 @@ import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tnbench.distributed.pool import RankPool
+if TYPE_CHECKING:
+    from tnbench.distributed.pool import RankPool  # imports torch, which takes its threads from the environment
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Workers share the cores; more threads than cores would make everything slower, what tests start included.
@@ -54,6 +55,8 @@ def checkpoints() -> Path:
 @pytest.fixture(scope="session")
 def two_ranks() -> Iterator[RankPool]:
     """Two processes of one thread each that form a gloo group; started at the first use."""
+    from tnbench.distributed.pool import RankPool
+
     with RankPool(2) as pool:
         yield pool
 
@@ -61,6 +64,8 @@ def two_ranks() -> Iterator[RankPool]:
 @pytest.fixture(scope="session")
 def four_ranks() -> Iterator[RankPool]:
     """Four processes of one thread each that form a gloo group; started at the first use."""
+    from tnbench.distributed.pool import RankPool
+
     with RankPool(4) as pool:
         yield pool
 

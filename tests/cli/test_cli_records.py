@@ -30,7 +30,7 @@ def test_show_prints_every_number_with_its_unit(tnb: Tnb) -> None:
     assert lines[:2] == [TUCKER, "ok"]
     assert "params 10,000 parameters of the whole network, after compression" in lines
     assert "top1 97.5 % test pictures classified right after training, at the last epoch" in lines
-    assert "decompose_s 0.123457 s time to choose ranks, factorise and swap the layers" in lines
+    assert "decompose_s 0.123457 s time to choose ranks, factorise and swap layers, at every decomposition" in lines
     assert "versions.torch 2.15" in lines
     assert lines[-2] == f"tnbench run --case '{TUCKER}'"
 
