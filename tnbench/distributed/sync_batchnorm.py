@@ -75,15 +75,15 @@ class _Normalise(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, group: Group
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        mean, var, n = _statistics(x, group)
+        mean, var, n = group_statistics(x, group)
         computed = torch.promote_types(x.dtype, torch.float32)
         scale = (var + eps).rsqrt().to(computed)
-        standardised = (x.to(computed) - _wide(mean.to(computed), x)) * _wide(scale, x)
+        standardised = (x.to(computed) - along_channels(mean.to(computed), x)) * along_channels(scale, x)
         ctx.save_for_backward(standardised, scale, weight, n)
         ctx.group = group
-        out = standardised if weight is None else standardised * _wide(weight, x)
+        out = standardised if weight is None else standardised * along_channels(weight, x)
         ctx.mark_non_differentiable(mean, var, n)
-        return (out if bias is None else out + _wide(bias, x)).to(x.dtype), mean, var, n
+        return (out if bias is None else out + along_channels(bias, x)).to(x.dtype), mean, var, n
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -94,13 +94,13 @@ class _Normalise(torch.autograd.Function):
         of_bias, of_weight = wide.sum(sides), (wide * standardised).sum(sides)
         total = all_reduce(torch.cat([of_bias, of_weight]), ctx.group) / n.to(of_bias)
         mean, slope = total.chunk(2)
-        inner = wide - _wide(mean, wide) - standardised * _wide(slope, wide)
-        back = inner * _wide(scale if weight is None else scale * weight, wide)
+        inner = wide - along_channels(mean, wide) - standardised * along_channels(slope, wide)
+        back = inner * along_channels(scale if weight is None else scale * weight, wide)
         affine = (None, None) if weight is None else (of_weight.to(weight), of_bias.to(weight))
         return back.to(gradient.dtype), *affine, None, None
 
 
-def _statistics(x: Tensor, group: Group) -> tuple[Tensor, Tensor, Tensor]:
+def group_statistics(x: Tensor, group: Group) -> tuple[Tensor, Tensor, Tensor]:
     """Mean (C,), variance (C,) and number of values of each channel over the group, float64.
 
     Each rank centres its own share first; what is left to cancel between ranks is done in float64.
@@ -119,6 +119,6 @@ def _sides(x: Tensor) -> list[int]:
     return [0, *range(2, x.ndim)]
 
 
-def _wide(values: Tensor, x: Tensor) -> Tensor:
+def along_channels(values: Tensor, x: Tensor) -> Tensor:
     """(C,) so that it goes along the channels of `x`."""
     return values.view(-1, *[1] * (x.ndim - 2))

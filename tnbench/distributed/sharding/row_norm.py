@@ -11,6 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from tnbench.distributed.collectives import Group, all_reduce
 from tnbench.distributed.functions import copy_all_to_ranks
+from tnbench.distributed.sync_batchnorm import along_channels, group_statistics
 
 
 class RowNorm(nn.Module):
@@ -28,13 +29,13 @@ class RowNorm(nn.Module):
         """(N, C, H', ...), the same shape back."""
         norm = self.norm
         if not norm.training and norm.running_mean is not None:
-            return self._by_running_statistics(x, norm.running_mean, norm.running_var)
+            return self._by_runninggroup_statistics(x, norm.running_mean, norm.running_var)
         normalised, mean, var, n = _Normalise.apply(x, norm.weight, norm.bias, norm.eps, self.group)
         if norm.training and norm.running_mean is not None:
             _follow(norm, mean, var * (n / (n - 1)))
         return cast(Tensor, normalised)
 
-    def _by_running_statistics(self, x: Tensor, mean: Tensor, var: Tensor | None) -> Tensor:
+    def _by_runninggroup_statistics(self, x: Tensor, mean: Tensor, var: Tensor | None) -> Tensor:
         weight: Tensor | None = self.norm.weight
         bias: Tensor | None = self.norm.bias
         if weight is not None and bias is not None:
@@ -62,14 +63,18 @@ class _Normalise(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, group: Group
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        mean, var, n = _statistics(x, group)
+        mean, var, n = group_statistics(x, group)
         computed = torch.promote_types(x.dtype, torch.float32)
         scale = (var + eps).rsqrt().to(computed)
-        standard = (x.to(computed) - _along(mean.to(computed), x)) * _along(scale, x)
+        standard = (x.to(computed) - along_channels(mean.to(computed), x)) * along_channels(scale, x)
         ctx.save_for_backward(standard, scale, weight, n)
         ctx.group = group
         ctx.mark_non_differentiable(mean, var, n)
-        out = standard if weight is None or bias is None else standard * _along(weight, x) + _along(bias, x)
+        out = (
+            standard
+            if weight is None or bias is None
+            else standard * along_channels(weight, x) + along_channels(bias, x)
+        )
         return out.to(x.dtype), mean, var, n
 
     @staticmethod
@@ -79,26 +84,11 @@ class _Normalise(torch.autograd.Function):
         sides = [0, *range(2, wide.dim())]
         total = all_reduce(torch.cat([wide.sum(sides), (wide * standard).sum(sides)]), ctx.group)
         of_bias, of_weight = total.chunk(2)
-        centred = wide - _along(of_bias / n.to(total), wide) - standard * _along(of_weight / n.to(total), wide)
-        back = centred * _along(scale if weight is None else scale * weight, wide)
+        centred = (
+            wide
+            - along_channels(of_bias / n.to(total), wide)
+            - standard * along_channels(of_weight / n.to(total), wide)
+        )
+        back = centred * along_channels(scale if weight is None else scale * weight, wide)
         affine = (None, None) if weight is None else (of_weight.to(weight), of_bias.to(weight))
         return back.to(gradients[0].dtype), *affine, None, None
-
-
-def _statistics(x: Tensor, group: Group) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean (C,), variance (C,) and number of values of each channel over the ranks, float64.
-
-    Each rank centres its own values first, so that only what differs between ranks cancels, in float64.
-    """
-    computed = torch.promote_types(x.dtype, torch.float32)
-    var, mean = torch.var_mean(x.to(computed), [0, *range(2, x.dim())], correction=0)
-    var, mean = var.double(), mean.double()
-    n = torch.tensor([x.numel() // x.shape[1]], dtype=torch.float64, device=x.device)
-    sums, squares, n = all_reduce(torch.cat([n * mean, n * (var + mean**2), n]), group).split([*[len(mean)] * 2, 1])
-    mean = sums / n
-    return mean, (squares / n - mean**2).clamp(min=0), n
-
-
-def _along(values: Tensor, x: Tensor) -> Tensor:
-    """(C,) along the channels of `x`."""
-    return values.view(-1, *[1] * (x.dim() - 2))
