@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import torch
 
+from tnbench.core.folders import results_folder
 from tnbench.core.protocols import Crew
 from tnbench.distributed import cp_als, st_hosvd
 from tnbench.distributed.collectives import Counted, counting
@@ -31,7 +32,7 @@ from tnbench.distributed.pool import RankPool
 from tnbench.distributed.volume import Volume
 from tnbench.measure.environment import device_model, torch_version
 from tnbench.measure.statistics import Estimate, median_interval, ratio_interval
-from tnbench.store.calibrations import COMMAND, calibration_of, results_folder
+from tnbench.store.calibrations import COMMAND, calibration_of
 
 TARGET = 1.6
 DTYPES = {"float32": torch.float32, "float64": torch.float64}

@@ -11,12 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tnbench.core.folders import RESULTS_VARIABLE
+
 if TYPE_CHECKING:
     from tnbench.distributed.pool import RankPool  # imports torch, which takes its threads from the environment
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Workers share the cores; more threads than cores would make everything slower, what tests start included.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(autouse=True)
+def no_results_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The program names its results folder in the environment, which is not for the next test."""
+    monkeypatch.setenv(RESULTS_VARIABLE, "")
 
 
 def folder_of(variable: str, what: str, inner: str = "") -> Path:

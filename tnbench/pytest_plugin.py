@@ -35,7 +35,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--tnbench-timing", action="append", choices=_TIMINGS, help="What is timed; repeatable (default: forward).")
     add("--tnbench-replay", action="store_true", help="Hand out stored samples instead of measuring.")
     add("--tnbench-device", metavar="DEVICE", help="auto, cpu, cuda or cuda:N (default: the suite's).")
-    add("--tnbench-results", metavar="DIR", type=Path, help="Folder of the records (default: results).")
+    add("--tnbench-results", metavar="DIR", type=Path, help="Folder of records (default: $TNBENCH_RESULTS, results).")
     add("--tnbench-data-root", metavar="DIR", type=Path, help="Folder of the data sets (default: $TNBENCH_DATA, data).")
     add("--tnbench-plugin", metavar="FILE", type=Path, action="append", help="File with a tnbench plug-in; repeatable.")
 
@@ -56,11 +56,13 @@ def _cases(config: pytest.Config) -> Cases | TnbenchError:
 
 def _find_cases(config: pytest.Config) -> Cases:
     from tnbench.cli.cases import measured, replayed
-    from tnbench.cli.options import DATA_ROOT, RESULTS, Asked
+    from tnbench.cli.options import DATA_ROOT, Asked
+    from tnbench.core.folders import name_results_folder, results_folder
 
     option = config.getoption
     asked = Asked(suite=option("--suite"), select=option("--select"), device=option("--tnbench-device"))
-    results, plugins = option("--tnbench-results") or RESULTS, option("--tnbench-plugin") or ()
+    results = name_results_folder(option("--tnbench-results") or results_folder())
+    plugins = option("--tnbench-plugin") or ()
     if option("--tnbench-replay"):
         return replayed(asked, results=results, plugins=plugins)
     data_root = option("--tnbench-data-root") or Path(os.environ.get("TNBENCH_DATA") or DATA_ROOT)

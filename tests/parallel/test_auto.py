@@ -13,13 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from tnbench.core.errors import UsageError
+from tnbench.core.folders import RESULTS_VARIABLE
 from tnbench.core.protocols import Crew
 from tnbench.distributed.machine import LAYERS, Link, Machine, Rate
 from tnbench.distributed.predict.choice import Asked, Choice
 from tnbench.layers.chain import chain
 from tnbench.measure.environment import device_model, torch_version
 from tnbench.parallel import auto
-from tnbench.store.calibrations import ENVIRONMENT, save_calibration
+from tnbench.store.calibrations import save_calibration
 
 
 @dataclass(frozen=True)
@@ -67,14 +68,14 @@ def calibrated(folder: Path, link: Link) -> None:
 
 @pytest.fixture
 def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv(ENVIRONMENT, str(tmp_path / "results"))
+    monkeypatch.setenv(RESULTS_VARIABLE, str(tmp_path / "results"))
     return tmp_path / "results"
 
 
 def test_without_a_calibration_it_refuses_with_the_command(results: Path) -> None:
     assert auto.refuses(2, auto.Options(), "cpu") == (
         f"got auto:2 without a calibration of {device_model('cpu')} with torch {torch_version()} in {results}, wanted "
-        f"one; run 'tnbench calibrate' (the variable TNBENCH_RESULTS names another results folder)"
+        f"one; run 'tnbench calibrate --results {results}'"
     )
     calibrated(results, Link(0.0, 0.0))
     assert auto.refuses(2, auto.Options(), "cpu") is None

@@ -8,7 +8,7 @@ import pytest
 
 from tnbench.core.errors import TnbenchError
 from tnbench.distributed.machine import Curve, Link, Machine, Rate
-from tnbench.store.calibrations import ENVIRONMENT, calibration_of, calibrations, results_folder, save_calibration
+from tnbench.store.calibrations import calibration_of, calibrations, save_calibration
 
 
 def taken(second: int, *, ranks: int = 2, cpu: str = "this") -> Machine:
@@ -65,10 +65,3 @@ def test_a_damaged_file_is_told(tmp_path: Path, change, message: str) -> None:
     path.write_text(changed)
     with pytest.raises(TnbenchError, match=f"calibration {path}: .*{message}"):
         calibrations(tmp_path)
-
-
-def test_the_environment_names_another_results_folder(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(ENVIRONMENT, raising=False)
-    assert results_folder() == Path("results")
-    monkeypatch.setenv(ENVIRONMENT, "elsewhere")
-    assert results_folder() == Path("elsewhere")

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from tnbench.cli.duration import seconds
+from tnbench.core.folders import RESULTS_VARIABLE, name_results_folder
 
 _setting = functools.partial(
     typer.Option, rich_help_panel="Settings (they enter the record's key; default: the suite's)"
@@ -20,7 +21,16 @@ _limit = functools.partial(typer.Option, rich_help_panel="Limits and repeats")
 Plugins = Annotated[
     list[Path] | None, typer.Option("--plugin", metavar="FILE", help="Python file with a further plug-in; repeatable.")
 ]
-Results = Annotated[Path, typer.Option("--results", metavar="DIR", help="Folder of the records, logs and checkpoints.")]
+Results = Annotated[
+    Path,
+    typer.Option(
+        "--results",
+        metavar="DIR",
+        envvar=RESULTS_VARIABLE,
+        callback=name_results_folder,
+        help="Folder of the records, logs and checkpoints.",
+    ),
+]
 MaxTime = Annotated[
     float | None,
     _limit(parser=seconds, metavar="TIME", help="Start no case that would end later: seconds, or 30m, 2h."),

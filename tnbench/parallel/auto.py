@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from tnbench.core.folders import results_folder
 from tnbench.core.grammar import parse_part
 from tnbench.core.protocols import Crew, RankEntry, Shape
 from tnbench.core.registry import Registry
@@ -26,7 +27,7 @@ from tnbench.distributed.predict.step import WHOLE
 from tnbench.distributed.sharding.crew import sharded_crew
 from tnbench.distributed.spread import check_threads, launch_spread, refuses_ranks
 from tnbench.measure.environment import device_model, torch_version, usable_cores
-from tnbench.store.calibrations import COMMAND, ENVIRONMENT, calibration_of, results_folder
+from tnbench.store.calibrations import COMMAND, calibration_of
 
 VERSION = 1
 IN_PROCESS = False
@@ -59,7 +60,7 @@ def refuses(count: int | None, options: Options, device: str) -> str | None:
     if _machine(count) is None:
         return (
             f"got auto:{count} without a calibration of {device_model('cpu')} with torch {torch_version()} in "
-            f"{results_folder()}, wanted one; run '{COMMAND}' (the variable {ENVIRONMENT} names another results folder)"
+            f"{results_folder()}, wanted one; run '{COMMAND} --results {results_folder()}'"
         )
     return None
 

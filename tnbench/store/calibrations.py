@@ -14,15 +14,7 @@ from pathlib import Path
 from tnbench.core.errors import TnbenchError
 from tnbench.distributed.machine import Machine
 
-ENVIRONMENT = "TNBENCH_RESULTS"
-"""Variable that names the results folder to whoever is not told of one, such as a parallel plug-in."""
-
 COMMAND = "tnbench calibrate"
-
-
-def results_folder() -> Path:
-    """The folder that the environment names, or `results`, as the program's verbs take by default."""
-    return Path(os.environ.get(ENVIRONMENT, "results"))
 
 
 def save_calibration(results: Path, machine: Machine) -> Path:
