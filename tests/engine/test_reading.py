@@ -8,7 +8,7 @@ import torch
 from stored_pictures import write_pictures
 
 from tnbench.core.errors import TnbenchError, UsageError
-from tnbench.engine.reading import Order, RandomParts, read, subset, workers_for
+from tnbench.engine.reading import BatchRequest, RandomParts, read, subset, workers_for
 
 PART = RandomParts(0.3, seed=1, epoch=2)
 
@@ -19,7 +19,10 @@ def files(tmp_path):
 
 
 def orders_of(n, size=4):
-    return [Order(indices, PART if number % 2 else None) for number, indices in enumerate(torch.arange(n).split(size))]
+    return [
+        BatchRequest(indices, PART if number % 2 else None)
+        for number, indices in enumerate(torch.arange(n).split(size))
+    ]
 
 
 def workers():

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from tnbench.core.errors import TnbenchError, UsageError
 from tnbench.core.grammar import parse_part
 from tnbench.core.registry import Registry
-from tnbench.engine.blueprint import Blueprint, Part, blueprint
+from tnbench.engine.blueprint import Blueprint, PartBlueprint, blueprint
 from tnbench.engine.compress import swap_layers
 from tnbench.engine.conditions import Conditions
 from tnbench.engine.saved import load_compressed, read_blueprint, save_compressed
@@ -211,7 +211,7 @@ def test_nothing_else_is_left_beside_the_file(saved: Path) -> None:
 
 def test_a_save_that_fails_leaves_the_file_before(saved: Path) -> None:
     before, (model, plan) = saved.read_bytes(), _compressed(_drawn(), "svd", "x2")
-    broken = Blueprint(plan.rank, (Part("x", object(), {}, (), ()),), {})  # type: ignore[arg-type]
+    broken = Blueprint(plan.rank, (PartBlueprint("x", object(), {}, (), ()),), {})  # type: ignore[arg-type]
     with pytest.raises(TypeError):
         save_compressed(model, broken, saved)
     assert saved.read_bytes() == before

@@ -12,7 +12,7 @@ from tnbench.core.errors import NotApplicable
 from tnbench.core.job import Job
 from tnbench.core.settings import Limits, Settings
 from tnbench.measure.counts import count_params
-from tnbench.stages.conditions import calibration_of, conditions_of
+from tnbench.stages.conditions import calibration_pictures, conditions_of
 from tnbench.stages.prepare import Prepared, prepare
 from tnbench.store.rank_tables import write_table
 
@@ -24,7 +24,7 @@ def prepared_for(case: str, results: Path, **settings: object) -> Prepared:
 
 def test_calibration_pictures_are_drawn_by_the_seed_and_bear_a_digest(tmp_path: Path) -> None:
     one, again, other = (
-        calibration_of(prepared_for(f"svd/x4/cnn8/digits/none/single#{seed}", tmp_path)) for seed in (0, 0, 1)
+        calibration_pictures(prepared_for(f"svd/x4/cnn8/digits/none/single#{seed}", tmp_path)) for seed in (0, 0, 1)
     )
     assert one.pictures.shape == (1024, 1, 8, 8)
     assert torch.equal(one.pictures, again.pictures)
@@ -34,7 +34,7 @@ def test_calibration_pictures_are_drawn_by_the_seed_and_bear_a_digest(tmp_path: 
 
 def test_too_few_training_pictures_are_told(tmp_path: Path) -> None:
     with pytest.raises(NotApplicable, match="calibration takes 1,024 training pictures, got 256; raise limit_train"):
-        calibration_of(prepared_for("svd/x4/cnn8/digits/none/single#0", tmp_path, limit_train=256))
+        calibration_pictures(prepared_for("svd/x4/cnn8/digits/none/single#0", tmp_path, limit_train=256))
 
 
 def test_pictures_are_read_only_for_who_asks(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from tnbench.core.job import Job
 from tnbench.core.settings import Limits, Settings
 from tnbench.stages import tools as tools_stage
 from tnbench.stages.case import run_case
-from tnbench.stages.conditions import calibration_of
+from tnbench.stages.conditions import calibration_pictures
 from tnbench.stages.prepare import prepare
 from tnbench.stages.tools import CaseTools
 
@@ -45,7 +45,7 @@ def test_costs_are_those_of_the_layers(tmp_path: Path) -> None:
 def test_output_errors_are_on_calibration_pictures(tmp_path: Path) -> None:
     layers, job = layers_of("svd/x4/cnn8/digits/scratch/threads:1#0", tmp_path)
     prepared = prepare(job)
-    dense, pictures = prepared.build().eval(), calibration_of(prepared, 256).pictures
+    dense, pictures = prepared.build().eval(), calibration_pictures(prepared, 256).pictures
     with torch.inference_mode():
         x = torch.relu(dense.bn1(dense.conv1(pictures)))
         y = dense.conv2(x)

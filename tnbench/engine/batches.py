@@ -14,9 +14,9 @@ from torch import Tensor
 from tnbench.core.errors import NotApplicable
 from tnbench.core.protocols import Augmentation, Normalisation, Recipe, StoredPictures
 from tnbench.engine.read_ahead import ReadAhead
-from tnbench.engine.reading import Order, workers_for
+from tnbench.engine.reading import BatchRequest, workers_for
 from tnbench.engine.splitmix import key, permutation
-from tnbench.engine.training_view import training_order, training_view
+from tnbench.engine.training_view import training_request, training_view
 
 _ORDER = 0
 
@@ -48,45 +48,45 @@ class Batches:
         Raises TnbenchError naming the first file that is no picture.
         """
         indices = indices.to(self.labels.device)
-        order = self._order(indices, recipe, epoch)
+        request = self._request(indices, recipe, epoch)
         if isinstance(self.pictures, Tensor):
             read = self.pictures[indices]
         else:
             start = time.perf_counter()
-            read = self._stored(self.pictures, order, recipe, epoch).to(indices.device, non_blocking=True)
+            read = self._stored(self.pictures, request, recipe, epoch).to(indices.device, non_blocking=True)
             self.wait_s += time.perf_counter() - start
         seen = training_view(
-            read, order, self.augmentation, self.normalisation, self.dtype, seed=recipe.seed, epoch=epoch
+            read, request, self.augmentation, self.normalisation, self.dtype, seed=recipe.seed, epoch=epoch
         )
         return seen, self.labels[indices]
 
-    def _stored(self, pictures: StoredPictures, order: Order, recipe: Recipe, epoch: int) -> Tensor:
-        read = self._ahead.take(order) if self._ahead else None
+    def _stored(self, pictures: StoredPictures, request: BatchRequest, recipe: Recipe, epoch: int) -> Tensor:
+        read = self._ahead.take(request) if self._ahead else None
         if read is not None:
             return read
-        orders, count = self._orders_from(order, recipe, epoch)
+        requests, count = self._requests_from(request, recipe, epoch)
         workers = workers_for(pictures, count, self.world)
-        self._ahead = ReadAhead(pictures, orders, workers=workers, pinned=self.labels.is_cuda)
+        self._ahead = ReadAhead(pictures, requests, workers=workers, pinned=self.labels.is_cuda)
         return self._ahead.first()
 
-    def _orders_from(self, first: Order, recipe: Recipe, epoch: int) -> tuple[Iterator[Order], int]:
+    def _requests_from(self, first: BatchRequest, recipe: Recipe, epoch: int) -> tuple[Iterator[BatchRequest], int]:
         """What this process reads from `first` on to the end of the last epoch, and in how many batches.
 
         That is `first` alone where it is not one of its shares.
         """
-        shares = list(self._orders(recipe, epoch))
-        place = next((number for number, order in enumerate(shares) if order.same(first)), None)
+        shares = list(self._requests(recipe, epoch))
+        place = next((number for number, request in enumerate(shares) if request.same(first)), None)
         if place is None:
             return iter([first]), 1
-        later = chain.from_iterable(self._orders(recipe, number) for number in range(epoch + 1, recipe.epochs))
+        later = chain.from_iterable(self._requests(recipe, number) for number in range(epoch + 1, recipe.epochs))
         return chain(shares[place:], later), len(shares) * (recipe.epochs - epoch) - place
 
-    def _orders(self, recipe: Recipe, epoch: int) -> Iterator[Order]:
+    def _requests(self, recipe: Recipe, epoch: int) -> Iterator[BatchRequest]:
         for batch in batches(len(self), recipe, epoch):
-            yield self._order(batch.tensor_split(self.world)[self.rank], recipe, epoch)
+            yield self._request(batch.tensor_split(self.world)[self.rank], recipe, epoch)
 
-    def _order(self, indices: Tensor, recipe: Recipe, epoch: int) -> Order:
-        return training_order(self.pictures, indices, self.augmentation, seed=recipe.seed, epoch=epoch)
+    def _request(self, indices: Tensor, recipe: Recipe, epoch: int) -> BatchRequest:
+        return training_request(self.pictures, indices, self.augmentation, seed=recipe.seed, epoch=epoch)
 
 
 def batches(n: int, recipe: Recipe, epoch: int) -> Iterator[Tensor]:

@@ -20,7 +20,7 @@ from tnbench.engine.swapped import Swapped
 
 
 @dataclass(frozen=True)
-class Part:
+class PartBlueprint:
     """What was factorised at a time: a layer, a group of layers, or (without layers) the whole network.
 
     `method` is written as in a case, options included; `layers` maps names to the shapes of the dense weights;
@@ -39,7 +39,7 @@ class Blueprint:
     """All parts, the rank policy as written in a case, and why the other layers stayed dense."""
 
     rank: str
-    parts: tuple[Part, ...]
+    parts: tuple[PartBlueprint, ...]
     notes: Mapping[str, str]
 
 
@@ -49,13 +49,13 @@ def blueprint(swapped: Swapped) -> Blueprint:
     return Blueprint(swapped.rank, parts, dict(swapped.notes))
 
 
-def _part(name: str, swapped: Swapped) -> Part:
+def _part(name: str, swapped: Swapped) -> PartBlueprint:
     target = swapped.targets.get(name)
     if target is None:
-        return Part(name, str(swapped.methods[name].atom), {}, swapped.ranks[name], ())
+        return PartBlueprint(name, str(swapped.methods[name].atom), {}, swapped.ranks[name], ())
     layers = {place: tuple(cast(Tensor, layer.weight).shape) for place, layer in target.layers.items()}
     factors = tuple(tuple(factor.shape) for factor in swapped.factors[name])
-    return Part(name, str(swapped.methods[next(iter(layers))].atom), layers, swapped.ranks[name], factors)
+    return PartBlueprint(name, str(swapped.methods[next(iter(layers))].atom), layers, swapped.ranks[name], factors)
 
 
 def build(
@@ -81,7 +81,7 @@ def build(
     return model
 
 
-def _modules(part: Part, method: Bound, model: nn.Module) -> dict[str, nn.Module]:
+def _modules(part: PartBlueprint, method: Bound, model: nn.Module) -> dict[str, nn.Module]:
     layers = {name: _layer(model, name, shape) for name, shape in part.layers.items()}
     (name, first), *_ = layers.items()
     weight = cast(Tensor, first.weight)
@@ -107,7 +107,7 @@ def _layer(model: nn.Module, name: str, shape: Shape) -> nn.Module:
 
 
 def _narrowed(
-    part: Part, functions: Functions, model: nn.Module, rebuild: Callable[[float], nn.Module] | None
+    part: PartBlueprint, functions: Functions, model: nn.Module, rebuild: Callable[[float], nn.Module] | None
 ) -> nn.Module:
     try:
         made = functions.narrowed(model, part.ranks[0], seed=0, rebuild=rebuild)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from tnbench.core.errors import Diverged, UsageError
 from tnbench.core.protocols import Normalisation, StoredPictures
-from tnbench.engine.reading import Order, read, workers_for
+from tnbench.engine.reading import BatchRequest, read, workers_for
 
 MOST_PICTURES, MOST_PIXELS = 500, 1 << 24
 """Pictures of one batch in an evaluation, and their pixels times channels: 111 pictures of ImageNet's size."""
@@ -54,7 +54,7 @@ def predict(
     batches = torch.arange(len(pictures)).split(batch_size or _fitting(pictures.shape[1:]))
     workers, pinned = workers_for(pictures, len(batches)), device.type == "cuda"
     with mode_of(model, training=False), torch.inference_mode():
-        for batch in read(pictures, map(Order, batches), workers=workers, pinned=pinned):
+        for batch in read(pictures, map(BatchRequest, batches), workers=workers, pinned=pinned):
             scores.append(model(normalise(batch.to(device), normalisation, dtype)).float())
             if not scores[-1].isfinite().all():
                 raise Diverged("the network's scores are not finite; where it was trained, a lower rate may help")

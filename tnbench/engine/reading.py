@@ -28,21 +28,21 @@ class RandomParts(NamedTuple):
     epoch: int
 
 
-class Order(NamedTuple):
+class BatchRequest(NamedTuple):
     """One batch: the pictures at `indices` (n,), as evaluated or a random part of each."""
 
     indices: Tensor
     parts: RandomParts | None = None
 
-    def same(self, other: Order) -> bool:
+    def same(self, other: BatchRequest) -> bool:
         """Whether both are for the same batch."""
         return self.parts == other.parts and torch.equal(self.indices.cpu(), other.indices.cpu())
 
 
 def read(
-    pictures: Tensor | StoredPictures, orders: Iterable[Order], *, workers: int = 0, pinned: bool = False
+    pictures: Tensor | StoredPictures, requests: Iterable[BatchRequest], *, workers: int = 0, pinned: bool = False
 ) -> Iterator[Tensor]:
-    """A batch (n, C, H, W), uint8, for each of `orders`, in their order, whatever the number of workers.
+    """A batch (n, C, H, W), uint8, for each of `requests`, in their order, whatever the number of workers.
 
     Pictures in memory are indexed where they are. Others are decoded by `workers` processes, or here if there are
     none; `pinned` puts them into page-locked memory, from which a GPU copies while it computes. The workers end with
@@ -51,10 +51,10 @@ def read(
     Raises TnbenchError naming the first file that is no picture.
     """
     if isinstance(pictures, Tensor):
-        return (pictures[order.indices.to(pictures.device)] for order in orders)
+        return (pictures[request.indices.to(pictures.device)] for request in requests)
     if not workers:
-        return (_decode(pictures, order) for order in orders)
-    return _read_ahead(pictures, orders, workers, pinned)
+        return (_decode(pictures, request) for request in requests)
+    return _read_ahead(pictures, requests, workers, pinned)
 
 
 def subset(pictures: Tensor | StoredPictures, indices: Tensor) -> Tensor | StoredPictures:
@@ -73,14 +73,16 @@ def workers_for(pictures: Tensor | StoredPictures, batches: int, processes: int 
     return min(MOST_WORKERS, max(1, usable_cores() // processes)) if asked is None else asked
 
 
-def _read_ahead(pictures: StoredPictures, orders: Iterable[Order], workers: int, pinned: bool) -> Iterator[Tensor]:
+def _read_ahead(
+    pictures: StoredPictures, requests: Iterable[BatchRequest], workers: int, pinned: bool
+) -> Iterator[Tensor]:
     # A fork of this process would inherit its threads' locks. A server that has the imports done forks in no time; it
     # ends with this process.
     multiprocessing.set_forkserver_preload(["__main__", "tnbench.engine.files"])
     loader = DataLoader(
         _Decoder(pictures),
         batch_size=None,
-        sampler=((order.indices.tolist(), order.parts) for order in orders),
+        sampler=((request.indices.tolist(), request.parts) for request in requests),
         num_workers=workers,
         prefetch_factor=AHEAD,
         pin_memory=pinned,
@@ -94,21 +96,21 @@ def _read_ahead(pictures: StoredPictures, orders: Iterable[Order], workers: int,
 
 
 class _Decoder(Dataset[Tensor | TnbenchError]):
-    """What a worker does with an order. An error is handed over, since the loader would add the worker's traceback."""
+    """What a worker does with a request. An error is handed over, since the loader would add the worker's traceback."""
 
     def __init__(self, pictures: StoredPictures) -> None:
         self._pictures = pictures
 
-    def __getitem__(self, order: tuple[list[int], RandomParts | None]) -> Tensor | TnbenchError:
-        indices, parts = order
+    def __getitem__(self, request: tuple[list[int], RandomParts | None]) -> Tensor | TnbenchError:
+        indices, parts = request
         try:
-            return _decode(self._pictures, Order(torch.tensor(indices), parts))
+            return _decode(self._pictures, BatchRequest(torch.tensor(indices), parts))
         except TnbenchError as error:
             return error
 
 
-def _decode(pictures: StoredPictures, order: Order) -> Tensor:
-    if order.parts is None:
-        return pictures[order.indices]
-    least, seed, epoch = order.parts
-    return pictures.read_parts(order.indices, least, seed=seed, epoch=epoch)
+def _decode(pictures: StoredPictures, request: BatchRequest) -> Tensor:
+    if request.parts is None:
+        return pictures[request.indices]
+    least, seed, epoch = request.parts
+    return pictures.read_parts(request.indices, least, seed=seed, epoch=epoch)

@@ -13,7 +13,7 @@ from tnbench.core.protocols import Augmentation, Normalisation, StoredPictures
 from tnbench.engine.evaluate import mode_of
 from tnbench.engine.reading import read, workers_for
 from tnbench.engine.splitmix import key, permutation
-from tnbench.engine.training_view import training_order, training_view
+from tnbench.engine.training_view import training_request, training_view
 
 NO_AUGMENTATION = Augmentation()
 LIMIT = 10_000
@@ -55,7 +55,7 @@ def recalibrate(
         raise NotApplicable("BatchNorm is recalibrated on training pictures, of which the data set has none here")
     chosen = permutation(key(seed, 0, _PICTURES), len(pictures))[:limit]
     orders = [
-        training_order(pictures, batch, augmentation, seed=seed, epoch=0)
+        training_request(pictures, batch, augmentation, seed=seed, epoch=0)
         for batch in chosen.tensor_split(math.ceil(len(chosen) / batch_size))
     ]
     workers = workers_for(pictures, len(orders))

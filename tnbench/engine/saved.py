@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from tnbench.core.errors import TnbenchError, UsageError
 from tnbench.core.registry import Registry
-from tnbench.engine.blueprint import Blueprint, Part, build
+from tnbench.engine.blueprint import Blueprint, PartBlueprint, build
 
 FORMAT = 1
 _ENTRY = "tnbench"
@@ -115,7 +115,7 @@ _WANTED = "wanted one that tnbench's save_compressed wrote"
 
 def _blueprint(plain: Mapping[str, Any]) -> Blueprint:
     parts = tuple(
-        Part(
+        PartBlueprint(
             part["name"],
             part["method"],
             {name: tuple(shape) for name, shape in part["layers"].items()},

@@ -10,21 +10,21 @@ from torch import Tensor
 from tnbench.core.protocols import Augmentation, Normalisation, StoredPictures
 from tnbench.engine.augment import augment, cut_out
 from tnbench.engine.evaluate import normalise
-from tnbench.engine.reading import Order, RandomParts
+from tnbench.engine.reading import BatchRequest, RandomParts
 
 
-def training_order(
+def training_request(
     pictures: Tensor | StoredPictures, indices: Tensor, augmentation: Augmentation, *, seed: int, epoch: int
-) -> Order:
+) -> BatchRequest:
     """How the pictures at `indices` (n,) are read: random parts are taken of stored ones before they are resized."""
     if isinstance(pictures, Tensor) or not augmentation.resized:
-        return Order(indices)
-    return Order(indices, RandomParts(augmentation.resized, seed, epoch))
+        return BatchRequest(indices)
+    return BatchRequest(indices, RandomParts(augmentation.resized, seed, epoch))
 
 
 def training_view(
     batch: Tensor,
-    order: Order,
+    request: BatchRequest,
     augmentation: Augmentation,
     normalisation: Normalisation,
     dtype: torch.dtype,
@@ -32,9 +32,9 @@ def training_view(
     seed: int,
     epoch: int,
 ) -> Tensor:
-    """What was read for `order`, (n, C, H, W) in uint8, augmented and normalised, where it is."""
-    if order.parts:
+    """What was read for `request`, (n, C, H, W) in uint8, augmented and normalised, where it is."""
+    if request.parts:
         augmentation = replace(augmentation, resized=0.0)
-    seen = augment(batch, order.indices, seed=seed, epoch=epoch, augmentation=augmentation)
+    seen = augment(batch, request.indices, seed=seed, epoch=epoch, augmentation=augmentation)
     normal = normalise(seen, normalisation, dtype)
-    return cut_out(normal, order.indices, augmentation.cutout, seed=seed, epoch=epoch)
+    return cut_out(normal, request.indices, augmentation.cutout, seed=seed, epoch=epoch)

@@ -32,14 +32,14 @@ def conditions_of(prepared: Prepared, model: nn.Module, *, scratch: bool, note: 
         gauge=job.settings.gauge,  # type: ignore[arg-type]
         scratch=scratch,
         in_shape=prepared.pictures.in_shape,
-        calibration=calibration_of(prepared) if wants_pictures and not scratch else None,
+        calibration=calibration_pictures(prepared) if wants_pictures and not scratch else None,
         validate=None if scratch or not prepared.pictures.meaningful else _validation(prepared, note),
         rebuild=prepared.narrower if scratch else None,
         table=lambda name: read_table(job.results, name),
     )
 
 
-def calibration_of(prepared: Prepared, most: int = LEAST_PICTURES) -> Calibration:
+def calibration_pictures(prepared: Prepared, most: int = LEAST_PICTURES) -> Calibration:
     """`most` training pictures, drawn by the case's seed, unaugmented and normalised.
 
     Raises NotApplicable where there are fewer.

@@ -14,7 +14,7 @@ from tnbench.engine.layer_time import forward_ms
 from tnbench.engine.summary import Summary
 from tnbench.measure.counts import layer_macs, layer_sizes
 from tnbench.measure.roofline import Work, measure_machine
-from tnbench.stages.conditions import calibration_of
+from tnbench.stages.conditions import calibration_pictures
 from tnbench.stages.in_process import in_process
 from tnbench.stages.prepare import Prepared
 
@@ -97,7 +97,7 @@ def _output_errors(
 ) -> Mapping[str, float]:
     """Name -> ||y - y~|| / ||y||; nothing where there are too few training pictures."""
     try:
-        pictures = calibration_of(prepared, _PICTURES).pictures
+        pictures = calibration_pictures(prepared, _PICTURES).pictures
     except NotApplicable:
         return {}
     apart, whole = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)

@@ -23,7 +23,7 @@ from tnbench.engine.evaluate import mode_of, normalise
 from tnbench.engine.loop import WARM_UP_STEPS
 from tnbench.engine.optimiser import optimiser_for
 from tnbench.engine.precision import autocast, compiled, laid_out, lay_out
-from tnbench.engine.reading import Order, read
+from tnbench.engine.reading import BatchRequest, read
 from tnbench.measure.clock import Laps
 from tnbench.stages.decompose import Decomposition
 from tnbench.stages.measure import WARM_UP_CALLS, Measured
@@ -88,7 +88,7 @@ def _work(prepared: Prepared, model: nn.Module, layers: Layers | None) -> Work:
     there = len(pictures.train) > 0
     some, labels = (pictures.train, pictures.train_labels) if there else (pictures.test, pictures.test_labels)
     indices = torch.arange(recipe.batch_size) % len(some)
-    (raw,) = read(some, [Order(indices)])
+    (raw,) = read(some, [BatchRequest(indices)])
     batch = normalise(raw, prepared.normalisation, prepared.dtype)
     return Work(copy.deepcopy(model).cpu(), batch, labels[indices], recipe, settings, copy.deepcopy(layers))
 
