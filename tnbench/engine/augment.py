@@ -13,8 +13,7 @@ from torch.nn import functional
 from tnbench.core.protocols import Augmentation
 from tnbench.engine.resized_crop import drawn_parts, resize_parts
 from tnbench.engine.splitmix import draw, key
-
-_ROW, _COLUMN, _FLIP, _CUT_ROW, _CUT_COLUMN = range(5)
+from tnbench.engine.streams import COLUMN, CUT_COLUMN, CUT_ROW, FLIP, ROW
 
 
 def augment(batch: Tensor, indices: Tensor, *, seed: int, epoch: int, augmentation: Augmentation) -> Tensor:
@@ -43,17 +42,17 @@ def cut_out(batch: Tensor, indices: Tensor, side: int, *, seed: int, epoch: int)
     indices = indices.to(batch.device)
     rows, columns = (
         _covered(draw(key(seed, epoch, axis), indices, length), length, side)
-        for axis, length in zip((_CUT_ROW, _CUT_COLUMN), batch.shape[-2:], strict=True)
+        for axis, length in zip((CUT_ROW, CUT_COLUMN), batch.shape[-2:], strict=True)
     )
     return batch.masked_fill(rows[:, None, :, None] & columns[:, None, None, :], 0)
 
 
 def _cropped(batch: Tensor, indices: Tensor, seed: int, epoch: int, augmentation: Augmentation) -> Tensor:
     crop, (height, width) = augmentation.crop, batch.shape[-2:]
-    rows = _starts(_ROW, indices, seed, epoch, crop) + _places(height, batch)
-    columns = _starts(_COLUMN, indices, seed, epoch, crop) + _places(width, batch)
+    rows = _starts(ROW, indices, seed, epoch, crop) + _places(height, batch)
+    columns = _starts(COLUMN, indices, seed, epoch, crop) + _places(width, batch)
     if augmentation.flip:
-        mirrored = draw(key(seed, epoch, _FLIP), indices, 2).bool()
+        mirrored = draw(key(seed, epoch, FLIP), indices, 2).bool()
         columns = torch.where(mirrored[:, None], columns.flip(1), columns)
     if augmentation.pad == "reflect":
         rows, columns = _reflected(rows - crop, height), _reflected(columns - crop, width)

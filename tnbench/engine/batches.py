@@ -16,9 +16,8 @@ from tnbench.core.protocols import Augmentation, Normalisation, Recipe, StoredPi
 from tnbench.engine.read_ahead import ReadAhead
 from tnbench.engine.reading import BatchRequest, workers_for
 from tnbench.engine.splitmix import key, permutation
+from tnbench.engine.streams import ORDER
 from tnbench.engine.training_view import training_request, training_view
-
-_ORDER = 0
 
 
 @dataclass
@@ -91,7 +90,7 @@ class Batches:
 
 def batches(n: int, recipe: Recipe, epoch: int) -> Iterator[Tensor]:
     """The epoch's global batches: indices (int64) of ceil(n / batch_size) parts of nearly equal size."""
-    order = permutation(key(recipe.seed, epoch, _ORDER), n)
+    order = permutation(key(recipe.seed, epoch, ORDER), n)
     yield from order.tensor_split(batches_per_epoch(n, recipe))
 
 

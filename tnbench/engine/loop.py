@@ -26,13 +26,12 @@ from tnbench.engine.progress import RankFit as RankFit
 from tnbench.engine.resume import Keeper, stored, take_up
 from tnbench.engine.splitmix import key
 from tnbench.engine.step import Step, step_of
+from tnbench.engine.streams import LAYERS
 from tnbench.measure.clock import synchronise
 from tnbench.measure.memory import PeakMemory
 
 WARM_UP_STEPS = 10
 """Steps that are not timed: the first ones build buckets, pick kernels and fill caches. At most half of all steps."""
-
-_LAYERS = 1
 
 
 class Watched(NamedTuple):
@@ -272,5 +271,5 @@ def _check_sharded(guide: Guide | None, recipe: Recipe, watched: Watched | None)
 def _own_generator(recipe: Recipe, crew: Crew) -> Iterator[None]:
     """Layers that draw at random (dropout) draw from (seed, rank); the caller's generator returns unmoved."""
     with torch.random.fork_rng(devices=[crew.device] if crew.device.type == "cuda" else []):
-        torch.manual_seed(key(recipe.seed, crew.data_rank, _LAYERS))
+        torch.manual_seed(key(recipe.seed, crew.data_rank, LAYERS))
         yield

@@ -13,13 +13,12 @@ from tnbench.core.protocols import Augmentation, Normalisation, StoredPictures
 from tnbench.engine.evaluate import mode_of
 from tnbench.engine.reading import read, workers_for
 from tnbench.engine.splitmix import key, permutation
+from tnbench.engine.streams import RECALIBRATION
 from tnbench.engine.training_view import training_request, training_view
 
 NO_AUGMENTATION = Augmentation()
 LIMIT = 10_000
 """Pictures that are enough: means and variances of channels over all pixels converge soon."""
-
-_PICTURES = 4
 
 
 def recalibrate(
@@ -53,7 +52,7 @@ def recalibrate(
         return 0
     if not len(pictures):
         raise NotApplicable("BatchNorm is recalibrated on training pictures, of which the data set has none here")
-    chosen = permutation(key(seed, 0, _PICTURES), len(pictures))[:limit]
+    chosen = permutation(key(seed, 0, RECALIBRATION), len(pictures))[:limit]
     orders = [
         training_request(pictures, batch, augmentation, seed=seed, epoch=0)
         for batch in chosen.tensor_split(math.ceil(len(chosen) / batch_size))

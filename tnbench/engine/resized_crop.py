@@ -11,13 +11,12 @@ import torch
 from torch import Tensor
 
 from tnbench.engine.splitmix import draw, key
+from tnbench.engine.streams import AREA, ASPECT, LEFT, TOP
 
 LEAST_ASPECT, MOST_ASPECT = 3 / 4, 4 / 3
 TRIES = 10
 """Draws of area and aspect until a part fits into its picture; then the largest central part of a fair aspect does."""
 
-_AREA, _ASPECT, _TOP, _LEFT = range(16, 20)
-"""Streams of (seed, epoch), beside the augmentation's."""
 _FINENESS = 1 << 31
 
 
@@ -35,7 +34,7 @@ def drawn_parts(indices: Tensor, heights: Tensor, widths: Tensor, least: float, 
         sides[fits] = tried[fits]
         found |= fits
     free = whole - sides
-    drawn = torch.stack([_uniform(stream, indices, seed, epoch) for stream in (_TOP, _LEFT)], 1)
+    drawn = torch.stack([_uniform(stream, indices, seed, epoch) for stream in (TOP, LEFT)], 1)
     corner = torch.where(found[:, None], (drawn * (free + 1)).long(), free // 2)
     return torch.cat([corner, sides], 1)
 
@@ -64,9 +63,9 @@ def _weights(starts: Tensor, lengths: Tensor, side: int) -> Tensor:
 
 def _tried(indices: Tensor, whole: Tensor, least: float, words: tuple[int, int, int]) -> Tensor:
     """(height, width) of one draw, which may be larger than the `whole` picture: int64 (N, 2)."""
-    areas = whole.prod(1) * (least + (1 - least) * _uniform(_AREA, indices, *words))
+    areas = whole.prod(1) * (least + (1 - least) * _uniform(AREA, indices, *words))
     low, high = math.log(LEAST_ASPECT), math.log(MOST_ASPECT)
-    aspects = torch.exp(low + (high - low) * _uniform(_ASPECT, indices, *words))
+    aspects = torch.exp(low + (high - low) * _uniform(ASPECT, indices, *words))
     return torch.stack([(areas / aspects).sqrt(), (areas * aspects).sqrt()], 1).round().long()
 
 

@@ -9,12 +9,10 @@ from torch import Tensor
 
 from tnbench.core.errors import NotApplicable, UsageError
 from tnbench.engine.splitmix import key, permutation
+from tnbench.engine.streams import VALIDATION
 
 SHARE = 0.1
 """Share of the training pictures that is split off where nothing else is asked."""
-
-_SPLIT = 3
-"""A stream of the case's seed, beside the training's."""
 
 
 def split_off_validation(labels: Tensor | int, seed: int, share: float = SHARE) -> tuple[Tensor, Tensor]:
@@ -31,7 +29,7 @@ def split_off_validation(labels: Tensor | int, seed: int, share: float = SHARE) 
         raise UsageError(f"validation: got a share of {share:g}, wanted one between 0 and 1 such as {SHARE:g}")
     if n < 2:
         raise NotApplicable(f"a validation split takes two training pictures at least, got {n}; raise limit_train")
-    order = permutation(key(seed, 0, _SPLIT), n)
+    order = permutation(key(seed, 0, VALIDATION), n)
     if not isinstance(labels, int):
         order = order[labels.cpu()[order].argsort(stable=True)]
     count = min(max(1, int(n * share)), n - 1)

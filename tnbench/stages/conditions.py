@@ -14,12 +14,10 @@ from tnbench.engine.conditions import Conditions
 from tnbench.engine.evaluate import count_correct, normalise
 from tnbench.engine.reading import subset
 from tnbench.engine.splitmix import key, permutation
+from tnbench.engine.streams import CALIBRATION
 from tnbench.engine.validation import SHARE, split_digest, split_off_validation
 from tnbench.stages.prepare import Prepared
 from tnbench.store.rank_tables import read_table
-
-_CALIBRATION = 2
-"""A stream of the case's seed, beside the training's."""
 
 
 def conditions_of(prepared: Prepared, model: nn.Module, *, scratch: bool, note: Callable[[str], None]) -> Conditions:
@@ -49,7 +47,7 @@ def calibration_pictures(prepared: Prepared, most: int = LEAST_PICTURES) -> Cali
         raise NotApplicable(
             f"calibration takes {most:,} training pictures, got {len(pictures):,}; raise limit_train or leave it out"
         )
-    chosen = pictures[permutation(key(prepared.job.case.seed, 0, _CALIBRATION), len(pictures))[:most]]
+    chosen = pictures[permutation(key(prepared.job.case.seed, 0, CALIBRATION), len(pictures))[:most]]
     digest = hashlib.sha256(chosen.numpy().tobytes()).hexdigest()[:16]
     return Calibration(_normalised(prepared, chosen), digest)
 
