@@ -1,6 +1,7 @@
 """Calls for the executors' tests: importable by name, since they cross to another process."""
 
 import ctypes
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -30,6 +31,12 @@ def raise_named(name: str) -> None:
         "oom": MemoryError(),
         "failed": UsageError("options: no such thing"),
     }[name]
+
+
+def keep_a_semaphore() -> None:
+    """As torch's elastic launcher does until it is collected."""
+    global _kept
+    _kept = multiprocessing.get_context("spawn").Lock()
 
 
 def hang() -> None:

@@ -177,6 +177,24 @@ def test_close_ends_the_worker_and_what_it_left(log, tmp_path):
     assert gone(read_pids(pids))
 
 
+@pytest.mark.parametrize("closing", ["executor.close()", ""])
+def test_semaphores_of_a_worker_are_not_left_to_the_resource_tracker(tmp_path, closing):
+    program, log = tmp_path / "program.py", str(tmp_path / "log")
+    program.write_text(
+        "import executor_calls as calls\nfrom pathlib import Path\n"
+        "from tnbench.sweep.executors.local import LocalExecutor\n"
+        "if __name__ == '__main__':\n"
+        "    executor = LocalExecutor()\n"
+        f"    result = executor.execute(calls.keep_a_semaphore, log=Path({log!r}), timeout_s={LONG})\n"
+        f"    print(result.status)\n    {closing}\n"
+    )
+    here = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    done = subprocess.run(
+        [sys.executable, program], capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": here}
+    )
+    assert (done.stdout, done.stderr) == ("ok\n", "")
+
+
 def test_what_cannot_be_sent_back_is_failed(worker, log):
     result = worker.execute(calls.give_what_cannot_be_pickled, log=log, timeout_s=LONG)
     assert result.status == "failed"

@@ -67,6 +67,9 @@ class LocalExecutor:
 
     def close(self) -> None:
         """End the worker and whatever it left running. A later call starts a new one."""
+        if self._worker is not None:
+            self._worker.calls.close()  # upon which it ends by itself, and clears away semaphores and the like
+            self._worker.process.join(_LOOK_EVERY_S)
         self._end()
 
     def _living_worker(self) -> _Worker:
