@@ -17,6 +17,7 @@ from tnbench.distributed.collectives import (
     counting,
     exchange,
     muted,
+    note_call,
     reduce_scatter,
 )
 from tnbench.distributed.pool import RankPool
@@ -34,6 +35,7 @@ def every_collective(crew: Crew) -> tuple[list[Any], list[Call]]:
             broadcast(mine, 1),
         ]
         exchange([(1 - crew.rank, mine[1])], [(1 - crew.rank, from_other)])
+        all_gather(all_reduce(mine[:0]), 0)  # nothing is sent, and nothing counted
     return [*given, from_other, mine], counted.calls
 
 
@@ -82,6 +84,15 @@ def test_alone_nothing_is_counted() -> None:
         given = all_reduce(torch.ones(3)), all_gather(torch.ones(3), 0), reduce_scatter(torch.ones(3), 0)
     assert not counted.calls
     assert all(torch.equal(tensor, torch.ones(3)) for tensor in given)
+
+
+def test_a_block_within_another_takes_nothing_from_it() -> None:
+    with counting() as outer:
+        with counting() as inner:
+            pass  # until then both have counted the same
+        note_call("all_reduce", 3, 2)
+    assert inner.calls == []
+    assert outer.calls == [Call("all_reduce", 3, 2)]
 
 
 def test_a_side_that_ranks_cannot_share_is_refused(two_ranks: RankPool) -> None:

@@ -104,6 +104,24 @@ def test_a_tree_of_full_ranks_is_exact() -> None:
     assert distance(tt.contract(cores), tensor) < 1e-10
 
 
+@pytest.mark.parametrize(
+    ("sizes", "bonds", "sides"),
+    [((9, 8, 7), (9, 7), [9, 7]), ((5, 6), (3,), [5]), ((6, 5), (3,), [5]), ((2, 3, 4, 5), (2, 6, 5), [6, 2, 5])],
+)
+def test_a_tree_takes_eigenvectors_of_the_shorter_sides(
+    sizes: tuple[int, ...], bonds: tuple[int, ...], sides: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken, eigh = [], torch.linalg.eigh
+
+    def watched(matrix: Tensor) -> Any:
+        taken.append(len(matrix))
+        return eigh(matrix)
+
+    monkeypatch.setattr(torch.linalg, "eigh", watched)
+    tt_tree.tt_tree(decaying(*sizes), bonds)
+    assert taken == sides
+
+
 def test_rounding_keeps_what_a_deficient_train_has() -> None:
     first, second, third = train((3, 2, 5), (4, 4))
     second[:, 0] = 0  # as QR decompositions without pivots do not like it

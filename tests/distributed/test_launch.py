@@ -4,6 +4,7 @@ import socket
 import tempfile
 import threading
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import torch
 import torch.distributed as dist
 
 from tnbench.core.registry import Registry
+from tnbench.distributed.collectives import TIMEOUT
 from tnbench.distributed.launch import launch_ranks
 from tnbench.testing.parallel import nothing_left_behind
 
@@ -44,6 +46,7 @@ def look(crew, *, model):
         "model": model,
         "wrapped": crew.wrap(model) is model,
         "pid": os.getpid(),
+        "timeout": dist.group.WORLD._get_backend(crew.device).options._timeout,
     }
 
 
@@ -118,6 +121,10 @@ def test_the_ranks_form_one_group(run):
 
 def test_each_rank_has_the_threads_asked_for_whatever_the_environment_says(run):
     assert [rank["threads"] for rank in run.ranks] == [(3, 3), (3, 3)]
+
+
+def test_no_wait_for_honest_work_is_cut_short(run):
+    assert all(rank["timeout"] == TIMEOUT > timedelta(days=1) for rank in run.ranks)
 
 
 def test_large_tensors_come_back(run):

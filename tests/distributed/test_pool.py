@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 
 import psutil
 import pytest
@@ -49,6 +50,13 @@ def test_an_error_comes_through_and_the_next_entry_has_new_ranks() -> None:
         assert not any(psutil.pid_exists(pid) for pid, _, _ in before)
         after = pool.run(summed)
         assert {pid for pid, _, _ in after}.isdisjoint(pid for pid, _, _ in before)
+        dead = psutil.Process(after[1][0])
+        dead.kill()
+        while dead.status() != psutil.STATUS_ZOMBIE:  # its exit code is the pool's to fetch
+            time.sleep(0.01)
+        with pytest.raises(RankDied, match=r"rank 1 of 2 ended by itself \(exit code -9\)"):
+            pool.run(summed)
+        again = pool.run(summed)
         with pytest.raises((RankDied, RuntimeError), match=r"rank 1 of 2 ended by itself|[Cc]losed by peer|Broken"):
             pool.run(die_on_last)
-    assert not any(psutil.pid_exists(pid) for pid, _, _ in after)
+    assert not any(psutil.pid_exists(pid) for pid, _, _ in after + again)

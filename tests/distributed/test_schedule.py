@@ -68,6 +68,11 @@ def test_every_rank_gets_all_results_and_does_its_share(two_ranks: RankPool) -> 
         assert (words, calls) == (cost.words, cost.messages)
 
 
+def test_a_result_of_another_type_than_announced_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"item 0: got a tensor of torch.float64 on cpu, wanted torch.float32 on cpu"):
+        over_ranks(made, COSTS, torch.zeros(0))
+
+
 def test_alone_everything_is_done_here() -> None:
     results = over_ranks(made, COSTS, torch.zeros(0, dtype=torch.float64))
     check(results)

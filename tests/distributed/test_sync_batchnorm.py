@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from tnbench.core.protocols import Crew
-from tnbench.distributed.collectives import Call, counting, muted
+from tnbench.distributed.collectives import ALONE, Call, counting, muted
 from tnbench.distributed.pool import RankPool
+from tnbench.distributed.sharding.row_norm import RowNorm
 from tnbench.distributed.sync_batchnorm import has_batch_norm, synchronise_batch_norm
 
 SHAPES = {1: (9, 5), 2: (9, 5, 4, 3), 3: (9, 5, 2, 3, 2)}
@@ -20,6 +21,7 @@ LAYERS: dict[str, tuple[int, dict[str, Any]]] = {
     "3d": (3, {}),
     "no affine": (2, {"affine": False}),
     "cumulative": (2, {"momentum": None}),
+    "no bias": (2, {}),
     "no running statistics": (2, {"track_running_stats": False}),
 }
 
@@ -35,6 +37,8 @@ class Pass(NamedTuple):
 def layer(name: str) -> nn.Module:
     sides, options = LAYERS[name]
     made: nn.Module = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)[sides - 1](5, **options)
+    if name == "no bias":
+        made.register_parameter("bias", None)
     for place, parameter in enumerate(made.parameters()):
         nn.init.normal_(parameter, generator=torch.Generator().manual_seed(place))
     return made.double()
@@ -116,8 +120,11 @@ def calls(crew: Crew) -> tuple[list[Call], list[Call], tuple[int, ...]]:
     crew.barrier()
     with muted():  # of one rank only
         shape = tuple(made(x).shape) if crew.rank == 0 else ()
+    bare = layer("no running statistics")
+    synchronise_batch_norm(bare, None)
     with counting() as of_eval:
         made.eval()(x)
+        bare.eval()(x)  # by what it is given, as torch's does
     return counted.calls, of_eval.calls, shape
 
 
@@ -126,3 +133,21 @@ def test_words_forward_and_backward(two_ranks: RankPool) -> None:
         assert training == [Call("all_reduce", 2 * 5 + 1, 2), Call("all_reduce", 2 * 5, 2)]
         assert evaluation == []
         assert shape == ((7, 5, 4, 3) if rank == 0 else ())
+
+
+@pytest.mark.parametrize("rows", [False, True])
+def test_one_value_per_channel_is_refused_as_by_torch(rows: bool) -> None:
+    made, one = layer("1d"), torch.ones(1, 5, dtype=torch.float64)
+    with pytest.raises(ValueError, match=r"[Ee]xpected more than 1 value per channel when training"):
+        made(one)
+    before = {key: value.clone() for key, value in made.state_dict().items()}
+    synchronise_batch_norm(made, ALONE)
+    called = RowNorm(cast(nn.BatchNorm1d, made), ALONE) if rows else made
+    with pytest.raises(
+        ValueError, match=r"got one value per channel over 1 ranks \(input \(1, 5\) here\), expected more"
+    ):
+        called(one)
+    assert all(torch.equal(value, before[key]) for key, value in made.state_dict().items())
+    with muted():  # where a rank sees its own share only
+        assert called(one).isfinite().all()
+    assert all(value.isfinite().all() for value in made.state_dict().values())

@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 
 from tnbench.core.protocols import Crew
+from tnbench.distributed import solvers
 from tnbench.distributed.collectives import counting
 from tnbench.distributed.pool import RankPool
 from tnbench.distributed.solvers import together
+from tnbench.linalg import tt as tt_cores
 from tnbench.methods import cp, cp3, tt, tucker
 
 WEIGHTS = {"conv": (10, 7, 3, 3), "pointwise": (10, 7, 1, 1), "tall": (12, 5), "wide": (5, 12)}
@@ -70,6 +72,15 @@ def test_it_goes_on_from_a_start(method: str) -> None:
     once = factorised(method, weight, "distributed")
     again = factorised(method, weight, "distributed", start=once)
     assert torch.dist(weight, dense(method, again)) <= torch.dist(weight, dense(method, once)) * (1 + 1e-9)
+
+
+def test_small_singular_values_of_a_float32_weight_are_not_lost() -> None:
+    generator = torch.Generator().manual_seed(5)
+    left, right = (torch.linalg.qr(torch.randn(8, 8, generator=generator, dtype=torch.float64)).Q for _ in range(2))
+    weight = (left * 10.0 ** -torch.arange(8)) @ right
+    cores = solvers.tensor_train(weight.float(), (5,))
+    assert {core.dtype for core in cores} == {torch.float32}
+    assert torch.dist(tt_cores.contract(cores), weight) < 2e-5  # what is left out begins with 1e-5
 
 
 def on_ranks(crew: Crew, jointly: bool) -> tuple[dict[tuple[str, str], Tensor], int]:

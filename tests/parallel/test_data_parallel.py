@@ -17,8 +17,10 @@ from tnbench.core.protocols import Crew
 from tnbench.distributed.averaging import power_sgd_words
 from tnbench.distributed.collectives import Counted, counting, muted
 from tnbench.distributed.crew import alone
-from tnbench.distributed.fully_sharded import blocks, step_words
+from tnbench.distributed.fully_sharded import blocks
 from tnbench.distributed.pool import RankPool
+from tnbench.distributed.predict.data import fsdp_calls
+from tnbench.distributed.predict.share import words_by_kind
 from tnbench.parallel import ddp, fsdp
 
 EXACT = ("ddp", "ddp[bn=sync]", "ddp[zero=true]", "ddp[bn=sync,zero=true]", "fsdp", "fsdp[bn=sync]")
@@ -106,11 +108,11 @@ def test_words_of_a_step_equal_the_formulas(two_ranks: RankPool) -> None:
         assert words["ddp"] == {"broadcast": statistics, "all_reduce": params}
         assert words["ddp[bn=sync]"] == {"all_reduce": params + normalised}
         assert words["ddp[zero=true,bn=sync]"] == {"all_reduce": params + normalised, "broadcast": params}
-        assert words["fsdp"] == step_words(model, 2)
+        assert words["fsdp"] == words_by_kind(fsdp_calls(model, 2))
     uneven = [p for p in model.parameters() if len(p) % 2]
     padding = sum(p[0].numel() for p in uneven)
     assert padding > 0
-    assert step_words(model, 2)["reduce_scatter"] == params + padding
+    assert words_by_kind(fsdp_calls(model, 2))["reduce_scatter"] == params + padding
 
 
 def default_and_hooked(crew: Crew) -> bool:
@@ -184,6 +186,30 @@ def test_power_sgd_sends_two_factors_says_so_and_learns(two_ranks: RankPool) -> 
     assert "not that of a single process" in made.notes[0]
     assert made.loss[-1] < made.loss[0]
     assert ranks[1][0].loss == made.loss
+
+
+def muted_power_sgd(crew: Crew) -> tuple[list[int], int] | None:
+    """Words of a silent step and the rank of its gradient, on rank 0, while rank 1 waits in a barrier."""
+    own, model = spread_as("ddp[compress=powersgd]", crew), nn.Linear(30, 20)
+    wrapped, x = own.wrap(model), torch.randn(8, 30, generator=torch.Generator().manual_seed(0))
+    for _ in range(3):
+        with counting() as sent:
+            wrapped(x).square().mean().backward()
+    found = None
+    if crew.rank == 0:
+        model.zero_grad()
+        with muted(), counting() as counted:
+            wrapped(x).square().mean().backward()
+        assert model.weight.grad is not None
+        found = [sent.words, counted.words], int(torch.linalg.matrix_rank(model.weight.grad))
+    crew.barrier()
+    return found
+
+
+def test_a_muted_step_compresses_too(two_ranks: RankPool) -> None:
+    found, nothing = two_ranks.run(muted_power_sgd)
+    assert found == ([70, 70], 1)
+    assert nothing is None
 
 
 def tied_weights(crew: Crew) -> dict[str, torch.Tensor]:

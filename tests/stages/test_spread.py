@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -13,6 +14,7 @@ import torch
 from spread_entries import BATCH, CLASSES, measured, small_work
 
 from tnbench.core.case import Case
+from tnbench.core.errors import NotApplicable
 from tnbench.core.job import Job
 from tnbench.core.metrics import METRICS
 from tnbench.core.record import Record
@@ -21,6 +23,7 @@ from tnbench.distributed.crew import alone
 from tnbench.distributed.pool import RankPool
 from tnbench.stages.case import run_case
 from tnbench.stages.spread import LEAST_SAMPLES, PHASES, measure_rank
+from tnbench.stages.spread_decomposition import _costs
 from tnbench.stages.train import recipe_of
 
 TIMED = ("fixed_step_ms", "infer_ms", *PHASES)
@@ -109,6 +112,24 @@ def test_decompositions_are_timed_as_often_on_both_ranks(two_ranks: RankPool) ->
     first, second = two_ranks.run(spread_entries.decomposed)
     assert len(first.alone) == len(first.spread) == len(second.spread) > 1
     assert min(first.alone) > 0 < min(first.spread)
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_no_rank_waits_for_more_than_a_layer(rank: int) -> None:
+    done: list[str] = []
+
+    def work(item: int) -> tuple[torch.Tensor, ...]:
+        done.append("work")
+        return ()
+
+    seconds = _costs(replace(alone("cpu"), rank=rank, barrier=partial(done.append, "wait")), work, 3)
+    assert " ".join(done) == ("wait work wait work wait work wait" if rank == 0 else "wait wait wait wait")
+    assert len(seconds) == 3
+
+
+def test_a_batch_with_a_picture_for_some_ranks_only_is_refused() -> None:
+    with pytest.raises(NotApplicable, match=f"a batch of {BATCH} pictures cannot be shared by 9 processes"):
+        measure_rank(replace(alone("cpu"), world=9), work=small_work())
 
 
 def test_the_batch_grows_with_the_ranks_only_where_that_is_asked_for() -> None:

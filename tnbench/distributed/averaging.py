@@ -11,8 +11,8 @@ from torch._C._distributed_c10d import GradBucket
 from torch.distributed.algorithms.ddp_comm_hooks.powerSGD_hook import PowerSGDState, _should_compress, powerSGD_hook
 from torch.nn.parallel import DistributedDataParallel
 
-from tnbench.distributed.collectives import Group, size
-from tnbench.distributed.torch_calls import to_be_sent
+from tnbench.distributed.collectives import Group, is_muted, rank_in, size, to_be_sent
+from tnbench.distributed.grid import subgroup
 
 _Future = torch.futures.Future[Tensor]
 
@@ -29,14 +29,21 @@ def average(group: Group, bucket: GradBucket) -> _Future:
 def power_sgd(state: PowerSGDState, bucket: GradBucket) -> _Future:
     """A communication hook: two low-rank factors of each gradient, with error feedback (Vogels et al. 2019).
 
-    The algorithm is torch's. Muted, gradients stay as they are, uncompressed.
+    The algorithm is torch's. Muted, this rank compresses as ever, in a group of its own, where nothing is sent; in a
+    fake group, which times nothing, gradients stay as they are.
     """
-    words = power_sgd_words(state, bucket.gradients())
-    sent = [to_be_sent("all_reduce", each, state.process_group) for each in words]  # each is counted
-    if not any(sent):
+    group = state.process_group
+    for words in power_sgd_words(state, bucket.gradients()):
+        to_be_sent("all_reduce", words, group)  # for the count
+    if dist.get_backend(group) == "fake":  # its reductions end with nothing in the hands of torch's hook
         state.maybe_increase_iter(bucket)
         return _given(bucket.buffer())
-    future: _Future = powerSGD_hook(state, bucket)
+    if is_muted():
+        state.process_group = subgroup([rank_in(group)], group)
+    try:
+        future: _Future = powerSGD_hook(state, bucket)
+    finally:
+        state.process_group = group
     return future
 
 

@@ -1,8 +1,10 @@
 """Collectives over the ranks of a group, which count the words that they are given.
 
 A word is one number of a tensor, whatever its type. Only the payload of a call is counted, padding included; what an
-algorithm puts on the wire for it is modelled in `cost`, never counted. A group is a torch process group, or None: all
-ranks, or this process alone where no group was formed. In a group of one nothing is sent and nothing is counted.
+algorithm puts on the wire for it is modelled in `cost`, never counted. A group is a torch process group, None (all
+ranks, or this process alone where no group was formed), or `ALONE`. In a group of one nothing is sent and nothing is
+counted, nor is a call with no words, to which all ranks come with none; only `exchange`, where a rank may do nothing
+but receive, counts that as a call.
 """
 
 from __future__ import annotations
@@ -10,13 +12,27 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import NamedTuple
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.distributed_c10d import Store
 
 Group = dist.ProcessGroup | None
+
+ALONE: Group = dist.ProcessGroup(Store(), 0, 1)
+"""This rank by itself: a group that nobody has to form, and in which every collective gives back what it is given.
+
+torch knows nothing of it: its own modules, such as DistributedDataParallel, want a group that was formed.
+"""
+
+TIMEOUT = timedelta(days=7)
+"""After which a waiting rank gives up: longer than any work for which it may be waiting.
+
+What goes wrong is ended by others: the launcher ends all ranks when one dies, the executor a case beyond its limit.
+"""
 
 
 class Call(NamedTuple):
@@ -55,7 +71,7 @@ def counting() -> Iterator[Counted]:
     try:
         yield counted
     finally:
-        _counters.remove(counted)
+        _counters.pop()  # blocks end in the order of nesting; those without calls are equal
 
 
 @contextmanager
@@ -74,6 +90,18 @@ def note_call(kind: str, words: int, ranks: int) -> None:
         counter.calls.append(Call(kind, words, ranks))
 
 
+def to_be_sent(kind: str, words: int, group: Group) -> bool:
+    """Count a call of which every rank knows the `words`; false where nothing is to be sent: alone, muted, no words.
+
+    For the collectives below, and for calls that torch is about to make.
+    """
+    ranks = size(group)
+    if ranks == 1 or words == 0:
+        return False
+    note_call(kind, words, ranks)
+    return not _muted
+
+
 def is_muted() -> bool:
     """Whether calls send nothing now."""
     return bool(_muted)
@@ -86,6 +114,8 @@ def size(group: Group = None) -> int:
 
 def rank_in(group: Group = None) -> int:
     """This process's place in the group."""
+    if group is ALONE:
+        return 0
     return dist.get_rank(group) if dist.is_initialized() else 0
 
 
@@ -97,7 +127,7 @@ def barrier() -> None:
 def all_reduce(tensor: Tensor, group: Group = None) -> Tensor:
     """The sum over the ranks of `tensor`, of one shape on all; `tensor` itself stays as it is. Counts its words."""
     total = tensor.clone(memory_format=torch.contiguous_format)
-    if _sends("all_reduce", total.numel(), group):
+    if to_be_sent("all_reduce", total.numel(), group):
         dist.all_reduce(total, group=group)
     return total
 
@@ -106,7 +136,7 @@ def all_gather(tensor: Tensor, dim: int, group: Group = None) -> Tensor:
     """The ranks' tensors, of one shape on all, joined along `dim` in order of ranks. Counts the words of the result."""
     ranks = size(group)
     pieces = [tensor.contiguous()] * ranks
-    if _sends("all_gather", ranks * tensor.numel(), group):
+    if to_be_sent("all_gather", ranks * tensor.numel(), group):
         pieces = [torch.empty_like(pieces[0]) for _ in range(ranks)]
         dist.all_gather(pieces, tensor.contiguous(), group=group)
     return torch.cat(pieces, dim)
@@ -121,7 +151,7 @@ def reduce_scatter(tensor: Tensor, dim: int, group: Group = None) -> Tensor:
     pieces = [piece.contiguous() for piece in tensor.chunk(ranks, dim)]
     if len({piece.shape for piece in pieces}) != 1 or len(pieces) != ranks:
         raise ValueError(f"got a side of {tensor.shape[dim]} for {ranks} ranks, wanted a multiple; pad it with zeros")
-    if not _sends("reduce_scatter", tensor.numel(), group):
+    if not to_be_sent("reduce_scatter", tensor.numel(), group):
         return pieces[rank_in(group)]
     mine = torch.empty_like(pieces[0])
     dist.reduce_scatter(mine, pieces, group=group)
@@ -134,7 +164,7 @@ def all_to_all(pieces: Sequence[Tensor], group: Group = None) -> list[Tensor]:
     All pieces have one shape on all ranks.
     """
     given = [piece.contiguous() for piece in pieces]
-    if not _sends("all_to_all", sum(piece.numel() for piece in given), group):
+    if not to_be_sent("all_to_all", sum(piece.numel() for piece in given), group):
         return given
     sent = torch.stack(given)
     got = torch.empty_like(sent)
@@ -145,7 +175,7 @@ def all_to_all(pieces: Sequence[Tensor], group: Group = None) -> list[Tensor]:
 def broadcast(tensor: Tensor, source: int, group: Group = None) -> Tensor:
     """What rank `source` of the group has, on all. Counts its words."""
     sent = tensor.clone(memory_format=torch.contiguous_format)
-    if _sends("broadcast", sent.numel(), group):
+    if to_be_sent("broadcast", sent.numel(), group):
         dist.broadcast(sent, group_src=source, group=group)
     return sent
 
@@ -155,19 +185,14 @@ def exchange(sends: Sequence[tuple[int, Tensor]], receives: Sequence[tuple[int, 
 
     Counts the words sent, as ``exchange``.
     """
-    if not (sends or receives) or not _sends("exchange", sum(tensor.numel() for _, tensor in sends), group):
+    ranks = size(group)
+    if ranks == 1 or not (sends or receives):
+        return
+    note_call("exchange", sum(tensor.numel() for _, tensor in sends), ranks)
+    if _muted:
         return
     given = [(peer, tensor.contiguous()) for peer, tensor in sends]
     work = [dist.P2POp(dist.isend, tensor, group=group, group_peer=peer) for peer, tensor in given]
     work += [dist.P2POp(dist.irecv, tensor, group=group, group_peer=peer) for peer, tensor in receives]
     for request in dist.batch_isend_irecv(work):
         request.wait()
-
-
-def _sends(kind: str, words: int, group: Group) -> bool:
-    """Count a call; false where nothing is to be sent."""
-    ranks = size(group)
-    if ranks == 1:
-        return False
-    note_call(kind, words, ranks)
-    return not _muted

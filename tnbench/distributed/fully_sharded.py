@@ -13,8 +13,7 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.fsdp._fully_shard._fsdp_collectives import DefaultAllGather, DefaultReduceScatter
 from torch.distributed.tensor import DTensor
 
-from tnbench.distributed.collectives import Group, rank_in, size
-from tnbench.distributed.torch_calls import to_be_sent
+from tnbench.distributed.collectives import Group, rank_in, size, to_be_sent
 
 
 def shard(model: nn.Module, group: Group, device: torch.device) -> None:
@@ -45,21 +44,6 @@ def blocks(model: nn.Module) -> list[nn.Module]:
 def gathered(model: nn.Module) -> dict[str, Tensor]:
     """The state dict with whole tensors on the CPU; every rank calls it. Buffers are the rank's own."""
     return {name: _whole(value).to("cpu", copy=True) for name, value in model.state_dict().items()}
-
-
-def step_words(model: nn.Module, ranks: int) -> dict[str, int]:
-    """Words of a training step by kind of collective, for a `model` that is whole yet; padding is counted.
-
-    Blocks are gathered twice, what is left over in the network itself once. Every tensor is reduced once.
-    """
-    in_blocks = sum(padded(block, ranks) for block in blocks(model))
-    total = padded(model, ranks)
-    return {"all_gather": total + in_blocks, "reduce_scatter": total}
-
-
-def padded(model: nn.Module, ranks: int) -> int:
-    """Words of the tensors of `model` when the first side of each is rounded up to a multiple of `ranks`."""
-    return sum(-(-len(values) // ranks) * ranks * values[0].numel() for values in model.parameters())
 
 
 def _loose(model: nn.Module) -> list[nn.ParameterList]:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed import distributed_c10d
 
-from tnbench.distributed.collectives import Group, all_gather, rank_in, size
+from tnbench.distributed.collectives import ALONE, TIMEOUT, Group, all_gather, rank_in, size
 from tnbench.distributed.volume import Volume, call
+
+_NO_COUNT = -1
+"""In the place of how many groups torch has made in this process, which is never that."""
 
 _made: WeakKeyDictionary[dist.ProcessGroup, dict[tuple[int, ...], dist.ProcessGroup]] = WeakKeyDictionary()
 
@@ -41,7 +46,7 @@ class Grid:
         """The ranks that differ from this one in `modes` at most, in the grid's order; all of them must ask."""
         places = torch.arange(math.prod(self.sides)).reshape(self.sides)
         mine = tuple(slice(None) if mode in modes else at for mode, at in enumerate(self.coordinates))
-        return subgroup(places[mine].flatten().tolist(), self.group)
+        return among(places[mine].flatten().tolist(), self.group)
 
     def across(self, mode: int) -> Group:
         """The ranks that have the same coordinate in `mode`."""
@@ -59,8 +64,16 @@ class Distributed(NamedTuple):
     grid: Grid
 
 
+def among(members: Sequence[int], group: Group) -> Group:
+    """These ranks of `group` for the collectives of this package: as `subgroup`, but `ALONE` where there is but one."""
+    return ALONE if len(members) == 1 else subgroup(members, group)
+
+
 def subgroup(members: Sequence[int], group: Group) -> Group:
-    """The group of these ranks of `group`, in that order; only they must call it. One made before is given again."""
+    """The torch group of these ranks of `group`; only they must call it, whatever groups each of them made before.
+
+    One made before is given again. Ranks keep their order in `group`, in which `members` must be.
+    """
     if len(members) == size(group):
         return group
     world = dist.group.WORLD
@@ -68,10 +81,27 @@ def subgroup(members: Sequence[int], group: Group) -> Group:
     ranks = tuple(dist.get_global_rank(group, member) if group is not None else member for member in members)
     known = _made.setdefault(world, {})
     if ranks not in known:
-        made = dist.new_group(list(ranks), use_local_synchronization=True)
+        with _met_by_members(world):
+            made = dist.new_group(list(ranks), timeout=TIMEOUT, use_local_synchronization=True)
         assert isinstance(made, dist.ProcessGroup), "this rank is not among the members"
         known[ranks] = made
     return known[ranks]
+
+
+@contextmanager
+def _met_by_members(world: dist.ProcessGroup) -> Iterator[None]:
+    """Let a new group be one of its members alone, who meet under a name that is made of their ranks.
+
+    torch adds to that name how many groups this process has made, which the members need not agree on; and where
+    `world` is bound to a GPU it splits a communicator, for which NCCL wants all ranks of `world` to call.
+    """
+    state: Any = distributed_c10d._world
+    count, device = state.group_count, world.bound_device_id
+    state.group_count, world.bound_device_id = _NO_COUNT, None
+    try:
+        yield
+    finally:
+        state.group_count, world.bound_device_id = count, device
 
 
 def block(side: int, ranks: int) -> int:

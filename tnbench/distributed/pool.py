@@ -53,15 +53,15 @@ class RankPool:
     def run(self, entry: RankEntry) -> list[Any]:
         """Call the picklable `entry` on every rank; what each returned, rank 0 first.
 
-        Raises what the first rank to fail raised, with its traceback as a note, or RankDied. Then the ranks are ended,
-        and the next call starts new ones.
+        Raises what the first rank to fail raised, with its traceback as a note, or RankDied, also for a rank that died
+        since the last call. Then the ranks are ended, and the next call starts new ones.
         """
         if not self._ranks:
             self._start()
         message = pickle.dumps(entry)
-        for _, pipe in self._ranks:
-            pipe.send_bytes(message)
         try:
+            for rank in range(self._world):
+                self._ask(rank, message)
             return self._answers()
         except BaseException:
             self.close()
@@ -104,16 +104,25 @@ class RankPool:
                 given[pipes[pipe]] = self._answer(pipe, pipes[pipe])
         return [given[rank] for rank in range(self._world)]
 
+    def _ask(self, rank: int, message: bytes) -> None:
+        try:
+            self._ranks[rank][1].send_bytes(message)
+        except OSError:
+            raise self._ended(rank) from None
+
     def _answer(self, pipe: Connection, rank: int) -> Any:
         try:
             good, value = pickle.loads(pipe.recv_bytes())
-        except EOFError:
-            process, _ = self._ranks[rank]
-            process.join(_GRACE_S)
-            raise RankDied(f"rank {rank} of {self._world} ended by itself (exit code {process.exitcode})") from None
+        except (EOFError, OSError):
+            raise self._ended(rank) from None
         if not good:
             raise value
         return value
+
+    def _ended(self, rank: int) -> RankDied:
+        process, _ = self._ranks[rank]
+        process.join(_GRACE_S)
+        return RankDied(f"rank {rank} of {self._world} ended by itself (exit code {process.exitcode})")
 
 
 def _stay(pipe: Connection, folder: str, rank: int, world: int, threads: int) -> None:

@@ -13,7 +13,6 @@ import sys
 import time
 import traceback
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +21,9 @@ import torch.distributed as dist
 
 from tnbench.core.protocols import Crew, RankEntry
 from tnbench.core.registry import KINDS, Registry
-from tnbench.distributed.collectives import barrier
+from tnbench.distributed.collectives import TIMEOUT, barrier
 from tnbench.distributed.crew import unchanged
 
-_COLLECTIVE_TIMEOUT = timedelta(minutes=5)
 _GRACE_S = 1.0
 
 
@@ -95,7 +93,7 @@ def _work(assignment: Assignment, rank: int, world: int) -> Any:
         init_method=f"file://{assignment.group}",
         rank=rank,
         world_size=world,
-        timeout=_COLLECTIVE_TIMEOUT,
+        timeout=TIMEOUT,
         device_id=device if device.type == "cuda" else None,
     )
     entry = _entry(assignment, rank)

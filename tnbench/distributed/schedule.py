@@ -52,11 +52,12 @@ def over_ranks(
 ) -> list[Factors]:
     """`work(item)` for every item, each on the rank that `longest_first` gives it, and all results on all ranks.
 
-    Results are tuples of tensors of the dtype and device of `like`. Shapes travel before numbers; both are padded to
-    the most that a rank has: see `over_ranks_cost`. All ranks must call it with the same costs.
+    Results are tuples of tensors of the dtype and device of `like`: others would not meet those of the other ranks, and
+    raise TypeError. Shapes travel before numbers; both are padded to the most that a rank has: see `over_ranks_cost`.
+    All ranks must call it with the same costs.
     """
     placed = longest_first(costs, size(group))
-    mine = [work(item) for item, rank in enumerate(placed) if rank == rank_in(group)]
+    mine = [_alike(item, work(item), like) for item, rank in enumerate(placed) if rank == rank_in(group)]
     shapes = _gathered(torch.tensor(_header(mine), dtype=torch.int64, device=like.device), group)
     numbers = _gathered(torch.cat([like.new_empty(0), *(t.flatten() for f in mine for t in f)]), group)
     streams = [_unpacked(head.tolist(), data) for head, data in zip(shapes, numbers, strict=True)]
@@ -77,6 +78,16 @@ def over_ranks_cost(
     gathers = [call(ranks * part, ranks, part) for part in parts if part]
     work = Volume(makespan(flops, placed)) if flops else Volume()
     return total([work, call(ranks, ranks), call(ranks, ranks), *gathers])
+
+
+def _alike(item: int, factors: Factors, like: Tensor) -> Factors:
+    for tensor in factors:
+        if (tensor.dtype, tensor.device) != (like.dtype, like.device):
+            raise TypeError(
+                f"item {item}: got a tensor of {tensor.dtype} on {tensor.device}, wanted {like.dtype} on "
+                f"{like.device}, as all ranks expect; convert it in `work`, or announce another one with `like`"
+            )
+    return factors
 
 
 def _header(results: Sequence[Factors]) -> list[int]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-import torch.distributed as dist
 from torch import Tensor
 
 from tnbench.distributed import cp_als, st_hosvd, tt_svd
-from tnbench.distributed.collectives import Group, rank_in, size
-from tnbench.distributed.grid import Grid, distribute, gather, subgroup
+from tnbench.distributed.collectives import ALONE, Group, size
+from tnbench.distributed.grid import Grid, distribute, gather
 from tnbench.distributed.ttm import truncated
 
 Columns = tuple[Tensor, ...]
@@ -61,11 +60,13 @@ def cp(tensor: Tensor, rank: int, *, seed: int, start: Columns | None = None, ma
 
 
 def tensor_train(tensor: Tensor, ranks: Sequence[int]) -> tuple[Tensor, ...]:
-    """Cores: `tt_svd.tt_svd` with the last mode spread over the ranks."""
-    return tt_svd.tt_svd_of(tensor, ranks, _group())
+    """Cores in the type of `tensor`: `tt_svd.tt_svd` with the last mode spread over the ranks, in float64.
+
+    Gram matrices square singular values: those of a float32 matrix that are small beside its largest one would be lost
+    in float32.
+    """
+    return tuple(core.to(tensor.dtype) for core in tt_svd.tt_svd_of(tensor.double(), ranks, _group()))
 
 
 def _group() -> Group:
-    if _together or not dist.is_initialized():
-        return _together[-1] if _together else None
-    return subgroup([rank_in()], None)
+    return _together[-1] if _together else ALONE

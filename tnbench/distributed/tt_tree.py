@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tnbench.distributed.collectives import Group, all_gather, broadcast, rank_in, size
 from tnbench.distributed.gram import local_gram
-from tnbench.distributed.grid import block, piece, subgroup
+from tnbench.distributed.grid import among, block, piece
 from tnbench.distributed.triangle import reduced, reduced_cost
 from tnbench.distributed.volume import Volume, call, total
 from tnbench.linalg.tt import check_ranks
@@ -34,7 +34,7 @@ def tt_tree(tensor: Tensor, ranks: Sequence[int], group: Group = None) -> Train:
     rank on everything is local. See `tt_tree_cost`.
     """
     check_ranks(tensor.shape, ranks)
-    return _node(tensor[None, ..., None], tuple(ranks), group, size(group))
+    return _node(tensor[None, ..., None], tuple(ranks), group)
 
 
 def tt_tree_cost(shape: Sequence[int], bonds: Sequence[int], ranks: int) -> Volume:
@@ -42,31 +42,36 @@ def tt_tree_cost(shape: Sequence[int], bonds: Sequence[int], ranks: int) -> Volu
     return _node_cost((1, *shape, 1), tuple(bonds), ranks)
 
 
-def _node(tensor: Tensor, bonds: tuple[int, ...], group: Group, ranks: int) -> Train:
-    """Cores of a tensor (r, n_a, ..., n_b, r') with inner `bonds`, on all `ranks` of `group` (of one: this one)."""
+def _node(tensor: Tensor, bonds: tuple[int, ...], group: Group) -> Train:
+    """Cores of a tensor (r, n_a, ..., n_b, r') with inner `bonds`, on all ranks of `group`."""
     if not bonds:
         return (tensor,)
-    middle = len(bonds) // 2
+    middle = _middle(bonds)
     sides, rank = tensor.shape, bonds[middle]
-    left, right, values = _split(tensor.reshape(math.prod(sides[: middle + 2]), -1), rank, group, ranks)
+    left, right, values = _split(tensor.reshape(math.prod(sides[: middle + 2]), -1), rank, group)
     halves = (
         (left.reshape(*sides[: middle + 2], rank), bonds[:middle]),
         (right.reshape(rank, *sides[middle + 2 :]), bonds[middle + 1 :]),
     )
     inverse = torch.where(values > 0, 1 / torch.where(values > 0, values, 1.0), 0.0)
-    lefts, rights = (_child(*half, group, ranks, which) for which, half in enumerate(halves))
+    lefts, rights = (_child(*half, group, which) for which, half in enumerate(halves))
     return *lefts[:-1], lefts[-1] * inverse, *rights
 
 
-def _child(tensor: Tensor, bonds: tuple[int, ...], group: Group, ranks: int, which: int) -> Train:
+def _middle(bonds: Sequence[int]) -> int:
+    """The bond at which a node is cut: of an odd number of modes the right half has one more."""
+    return (len(bonds) - 1) // 2
+
+
+def _child(tensor: Tensor, bonds: tuple[int, ...], group: Group, which: int) -> Train:
     """The cores of one child on all ranks: its half of them finds the cores, unless there is but one core."""
+    ranks = size(group)
     if ranks == 1 or not bonds:
-        return _node(tensor, bonds, group, 1)
+        return _node(tensor, bonds, group)
     first = ranks // 2
     members = range(first) if which == 0 else range(first, ranks)
     mine = rank_in(group) in members
-    inner = subgroup(members, group) if mine and len(members) > 1 else None
-    cores = _node(tensor, bonds, inner, len(members)) if mine else ()
+    cores = _node(tensor, bonds, among(members, group)) if mine else ()
     outer = (tensor.shape[0], *bonds, tensor.shape[-1])
     shapes = [(outer[at], side, outer[at + 1]) for at, side in enumerate(tensor.shape[1:-1])]
     lengths = [math.prod(shape) for shape in shapes]
@@ -75,15 +80,17 @@ def _child(tensor: Tensor, bonds: tuple[int, ...], group: Group, ranks: int, whi
     return tuple(part.reshape(shape) for part, shape in zip(sent, shapes, strict=True))
 
 
-def _split(matrix: Tensor, rank: int, group: Group, ranks: int) -> tuple[Tensor, Tensor, Tensor]:
-    """U S (m, r), S V' (r, n) and the diagonal of S (r,) of a `matrix` (m, n), cut to rank r; on all ranks."""
-    if ranks == 1:
-        frame = torch.linalg.eigh(local_gram(matrix, 0))[1].flip(1)[:, :rank]
-        right = frame.T @ matrix
-    else:
-        columns = piece(matrix, 1, ranks, rank_in(group))
-        frame = torch.linalg.eigh(reduced(local_gram(columns, 0), group))[1].flip(1)[:, :rank]
-        right = all_gather(frame.T @ columns, 1, group)[:, : matrix.shape[1]]
+def _split(matrix: Tensor, rank: int, group: Group) -> tuple[Tensor, Tensor, Tensor]:
+    """U S (m, r), S V' (r, n) and the diagonal of S (r,) of a `matrix` (m, n), cut to rank r; on all ranks.
+
+    By the Gram matrix of the shorter side.
+    """
+    if len(matrix) > matrix.shape[1]:
+        right, left, values = _split(matrix.T, rank, group)
+        return left.T, right.T, values
+    columns = piece(matrix, 1, size(group), rank_in(group))
+    frame = torch.linalg.eigh(reduced(local_gram(columns, 0), group))[1].flip(1)[:, :rank]
+    right = all_gather(frame.T @ columns, 1, group)[:, : matrix.shape[1]]
     values = right.norm(dim=1)
     return frame * values, right, values
 
@@ -91,9 +98,10 @@ def _split(matrix: Tensor, rank: int, group: Group, ranks: int) -> tuple[Tensor,
 def _node_cost(sides: Sequence[int], bonds: tuple[int, ...], ranks: int) -> Volume:
     if not bonds:
         return Volume()
-    middle = len(bonds) // 2
-    rank, rows = bonds[middle], math.prod(sides[: middle + 2])
-    columns = block(math.prod(sides[middle + 2 :]), ranks)
+    middle = _middle(bonds)
+    rank = bonds[middle]
+    rows, longer = sorted((math.prod(sides[: middle + 2]), math.prod(sides[middle + 2 :])))
+    columns = block(longer, ranks)
     split = [
         Volume(float(columns) * rows * (rows + 1 + 2 * rank) + _EIGH * rows**3),
         reduced_cost(rows, ranks),

@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch.distributed.optim import ZeroRedundancyOptimizer
 
-from tnbench.distributed.collectives import Group
-from tnbench.distributed.torch_calls import to_be_sent
+from tnbench.distributed.collectives import Group, to_be_sent
 
 
 def sharded_optimiser(

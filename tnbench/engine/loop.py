@@ -24,6 +24,7 @@ from tnbench.engine.precision import lay_out
 from tnbench.engine.progress import Progress
 from tnbench.engine.progress import RankFit as RankFit
 from tnbench.engine.resume import Keeper, stored, take_up
+from tnbench.engine.shares import check_shares
 from tnbench.engine.splitmix import key
 from tnbench.engine.step import Step, step_of
 from tnbench.engine.streams import LAYERS
@@ -74,7 +75,8 @@ def fit(
     pictures than it has shares, where weights on a manifold are to be averaged, or where something reads whole weights
     of which each rank has a shard.
     """
-    _check_shares(len(labels), recipe, crew)
+    smallest = len(labels) // batches_per_epoch(len(labels), recipe)
+    check_shares(smallest, crew.data_world, recipe.batch_size)
     _check_average(guide, recipe)
     if crew.gather is not None:
         _check_sharded(guide, recipe, watched)
@@ -236,15 +238,6 @@ def _top1(progress: Progress, given: _Given, watched: Watched) -> float:
     return 100 * correct / len(watched.labels)
 
 
-def _check_shares(n: int, recipe: Recipe, crew: Crew) -> None:
-    smallest = n // batches_per_epoch(n, recipe)
-    if smallest < crew.data_world:
-        raise NotApplicable(
-            f"a batch of {smallest} pictures cannot be shared by {crew.data_world} processes; "
-            f"raise batch_size ({recipe.batch_size}) or take fewer processes"
-        )
-
-
 def _check_average(guide: Guide | None, recipe: Recipe) -> None:
     if recipe.ema and guide is not None and guide.on_manifold:
         raise NotApplicable(
@@ -253,15 +246,20 @@ def _check_average(guide: Guide | None, recipe: Recipe) -> None:
         )
 
 
-def _check_sharded(guide: Guide | None, recipe: Recipe, watched: Watched | None) -> None:
-    """Nothing may want whole weights during training where no rank has them."""
+def wanting_whole_weights(guide: Guide | None, recipe: Recipe, watched: Watched | None) -> list[str]:
+    """What reads the whole network on each process during training, by name."""
     wants = {
         "this training method": guide is not None and type(guide) is not Guide and not guide.shardable,
         "decay_on = kernel": recipe.decay_on == "kernel",
         "clip": bool(recipe.clip),
         "curve": watched is not None,
     }
-    for what in (name for name, wanted in wants.items() if wanted):
+    return [name for name, wanted in wants.items() if wanted]
+
+
+def _check_sharded(guide: Guide | None, recipe: Recipe, watched: Watched | None) -> None:
+    """Nothing may want whole weights during training where no rank has them."""
+    for what in wanting_whole_weights(guide, recipe, watched):
         raise NotApplicable(
             f"{what} wants the whole network on each process, which has a shard of it; take ddp instead"
         )

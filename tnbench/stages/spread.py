@@ -16,14 +16,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
-from tnbench.core.protocols import Crew, Recipe
+from tnbench.core.protocols import Crew, Recipe, Task
 from tnbench.core.settings import Settings
 from tnbench.distributed.collectives import Counted, all_reduce, counting, muted, size
 from tnbench.engine.evaluate import mode_of, normalise
-from tnbench.engine.loop import WARM_UP_STEPS
+from tnbench.engine.loop import WARM_UP_STEPS, wanting_whole_weights
 from tnbench.engine.optimiser import optimiser_for
 from tnbench.engine.precision import autocast, compiled, laid_out, lay_out
 from tnbench.engine.reading import BatchRequest, read
+from tnbench.engine.shares import check_shares
 from tnbench.measure.clock import Laps
 from tnbench.stages.decompose import Decomposition
 from tnbench.stages.measure import WARM_UP_CALLS, Measured
@@ -47,6 +48,13 @@ class Work:
     recipe: Recipe
     settings: Settings
     layers: Layers | None = None
+
+    def task(self) -> Task:
+        """What is timed, for a plug-in that chooses by it."""
+        # The training that these steps stand for read whole weights for its curve too.
+        whole = self.settings.curve or bool(wanting_whole_weights(None, self.recipe, None))
+        shape = tuple(self.batch.shape[1:])
+        return Task(self.model, shape, len(self.batch), self.recipe, self.settings.dtype, whole)
 
 
 @dataclass
@@ -115,7 +123,8 @@ def slowest(ranks: Sequence[Sequence[float]]) -> list[float]:
 
 
 def measure_rank(crew: Crew, *, work: Work) -> RankFound:
-    """What every rank runs."""
+    """What every rank runs. Raises NotApplicable where the batch has fewer pictures than it has shares."""
+    check_shares(len(work.batch), crew.data_world, work.recipe.batch_size)
     drawn_on = [crew.device] if crew.device.type == "cuda" else []
     with numerics(work.settings), torch.random.fork_rng(devices=drawn_on):  # dropout draws
         work.model.to(crew.device)

@@ -74,15 +74,16 @@ def _work(layers: Layers) -> Callable[[int], Factors]:
 
 
 def _costs(crew: Crew, work: Callable[[int], Factors], items: int) -> list[float]:
-    """Seconds of each item on rank 0, for which the others wait; zeros on those."""
+    """Seconds of each item on rank 0, for which the others wait, item by item; zeros on those."""
     crew.barrier()
     seconds = [0.0] * items
-    for item in range(items) if crew.rank == 0 else ():
-        start = time.perf_counter()
-        work(item)
-        synchronise(crew.device)
-        seconds[item] = time.perf_counter() - start
-    crew.barrier()
+    for item in range(items):
+        if crew.rank == 0:
+            start = time.perf_counter()
+            work(item)
+            synchronise(crew.device)
+            seconds[item] = time.perf_counter() - start
+        crew.barrier()
     return seconds
 
 

@@ -13,11 +13,21 @@ from typing import Any
 from torch import Tensor, nn
 
 from tnbench.core.job import Job
-from tnbench.core.protocols import Augmentation, Crew, Fit, Guide, Normalisation, Recipe, Shape, StoredPictures
+from tnbench.core.protocols import (
+    Augmentation,
+    Crew,
+    Fit,
+    Guide,
+    Normalisation,
+    Recipe,
+    Shape,
+    StoredPictures,
+    Task,
+)
 from tnbench.core.registry import Bound
 from tnbench.core.settings import Settings
 from tnbench.engine.checkpoint import Checkpoint
-from tnbench.engine.loop import RankFit, Watched, fit
+from tnbench.engine.loop import RankFit, Watched, fit, wanting_whole_weights
 from tnbench.engine.splitmix import key
 from tnbench.stages.prepare import Prepared, dtype_of, numerics
 from tnbench.stages.resuming import checkpoint_of
@@ -41,6 +51,13 @@ class Share:
     guide: Guide | None = None
     kernels: Mapping[str, Shape] = field(default_factory=dict)
     watched: Watched | None = None
+
+    def task(self) -> Task:
+        """What is trained, for a plug-in that chooses by it."""
+        recipe, shape = self.recipe, tuple(self.pictures.shape[1:])
+        batch = min(recipe.batch_size, len(self.pictures))
+        wants = wanting_whole_weights(self.guide, recipe, self.watched)
+        return Task(self.model, shape, batch, recipe, self.settings.dtype, bool(wants))
 
 
 def fit_model(

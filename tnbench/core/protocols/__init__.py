@@ -6,7 +6,7 @@ Types from torch are named for the reader and the type checker only; importing t
 from tnbench.core.protocols.datasets import Augmentation, Dataset, Normalisation, Pictures, StoredPictures, Wanted
 from tnbench.core.protocols.methods import GroupMethod, Method, NetworkMethod
 from tnbench.core.protocols.models import Model, Published
-from tnbench.core.protocols.parallel import Crew, Parallel, RankEntry
+from tnbench.core.protocols.parallel import Crew, Parallel, Payload, RankEntry, Task
 from tnbench.core.protocols.ranks import Candidate, Choice, KeepDense, Probe, RankPolicy
 from tnbench.core.protocols.training import Fit, Guide, Part, Recipe, Training, TrainingTools
 from tnbench.core.protocols.weights import Factors, Pixels, Ranks, Shape, Stats
@@ -28,6 +28,7 @@ __all__ = [
     "Normalisation",
     "Parallel",
     "Part",
+    "Payload",
     "Pictures",
     "Pixels",
     "Probe",
@@ -39,6 +40,7 @@ __all__ = [
     "Shape",
     "Stats",
     "StoredPictures",
+    "Task",
     "Training",
     "TrainingTools",
     "Wanted",

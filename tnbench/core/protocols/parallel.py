@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
+
+    from tnbench.core.protocols.training import Recipe
+    from tnbench.core.protocols.weights import Shape
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,29 @@ class Crew:
         return self.share[1] if self.share else self.world
 
 
+@dataclass(frozen=True)
+class Task:
+    """What an entry does with a network: steps with global batches of `batch` pictures of `in_shape` (C, H, W).
+
+    `dtype` is a name of `settings.DTYPES`. `whole_weights` says that something in the training reads the whole network
+    on each process, so that none may hold a shard of it only.
+    """
+
+    model: nn.Module
+    in_shape: Shape
+    batch: int
+    recipe: Recipe
+    dtype: str
+    whole_weights: bool = False
+
+
+@runtime_checkable
+class Payload(Protocol):
+    """A value that is bound to an entry by keyword, for plug-ins that choose by what the entry is about to do."""
+
+    def task(self) -> Task: ...
+
+
 RankEntry = Callable[[Crew], Any]
 """What every rank runs: picklable, called with the rank's crew, its return value is sent back (picklable too)."""
 
@@ -61,7 +87,7 @@ class Parallel(Protocol):
     A module may have more. ``spread(crew, group, options)`` completes a crew for the ranks of a process group: with it
     the plug-in takes part in meshes and dry runs, where ``SHARES_BATCH = True`` says that it is the batch that the
     ranks share, and `ALONE` why it is in no mesh. ``TRAINS = False`` says that `launch` only raises NotApplicable, and
-    ``dry_run(model, in_shape, batch, count, options, plugin_files)`` counts what a step would send instead.
+    ``dry_run(model, in_shape, batch, count, options, plugin_files, rank)`` counts what that rank would send in a step.
     """
 
     VERSION: int
