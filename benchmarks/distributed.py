@@ -12,9 +12,10 @@ rate of the one process, which has the shapes in question, and the calls and cop
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -136,9 +137,16 @@ def measure(problem: Problem, pools: Sequence[RankPool], rounds: int) -> tuple[l
                 arm.processor.append(max(given.processor for given in runs))
             if pool is pools[-1]:
                 counted = max((given.counted for given in runs), key=lambda calls: calls.words)
-    if max(results) - min(results) > 1e-3 * abs(max(results)):
-        raise RuntimeError(f"{problem.algorithm}: got the results {sorted(results)}, wanted the same of all ranks")
+    check_same(problem.algorithm, results)
     return arms, counted
+
+
+def check_same(algorithm: str, results: Collection[float]) -> None:
+    """Raise RuntimeError unless all are finite and agree to a thousandth: rounding differs between grids."""
+    if not all(map(math.isfinite, results)) or max(results) - min(results) > 1e-3 * abs(max(results)):
+        raise RuntimeError(
+            f"{algorithm}: got the results {sorted(results)}, wanted finite ones that are the same on all ranks"
+        )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from typing import Any
 
@@ -103,6 +104,20 @@ def test_random_terms_follow_those_of_the_start_and_the_last_sweep_is_one_that_g
     assert all(before - after > 1e-2 * after for before, after in zip(some.errors[:-2], some.errors[1:-1], strict=True))
     more = cp_als(given, 3, sweeps=20, start=some.columns)
     assert more.errors[0] < some.errors[-1]
+
+
+@pytest.mark.parametrize(
+    ("start", "says"),
+    [
+        (start_of((4, 5), 3), "got columns (4, 3), (5, 3) to start from, wanted (4, r), (5, r) with r of at most 2"),
+        (start_of((4, 6), 2), "got columns (4, 2), (6, 2) to start from, wanted (4, r), (5, r) with r of at most 2"),
+        ([noise(4, 1), noise(5, 2)], "got columns (4, 1), (5, 2) to start from, wanted"),
+        (start_of((4,), 2), "got columns (4, 2) to start from, wanted (4, r), (5, r)"),
+    ],
+)
+def test_columns_that_do_not_fit_are_refused(start: list[Tensor], says: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(says)):
+        cp_als(distribute(noise(4, 5), Grid((1, 1))), 2, sweeps=1, start=start)
 
 
 @pytest.mark.parametrize("shape", [(4, 5), (4, 5, 6), (3, 4, 2, 5), (2, 3, 2, 2, 3)])

@@ -20,7 +20,7 @@ from tnbench.distributed.sharding.chains import chains_of
 from tnbench.distributed.sharding.channel_rules import ChannelRules
 from tnbench.distributed.sharding.channels import shard_channels
 from tnbench.distributed.sharding.images import share_rows
-from tnbench.distributed.sharding.rewrite import rewrite, states
+from tnbench.distributed.sharding.rewrite import Decision, rewrite, states
 from tnbench.distributed.sharding.tracing import trace
 from tnbench.layers.chain import chain
 
@@ -101,9 +101,14 @@ def average_and_maximum(net: nn.Module, x: Tensor) -> Tensor:
     return functional.avg_pool2d(x, 3, 2, 1) + functional.max_pool2d(x, 3, 2, 1)
 
 
+def computed_window(net: nn.Module, x: Tensor) -> Tensor:
+    return x - functional.avg_pool2d(x, x.size(3))
+
+
 LOCAL: dict[str, Net] = {
     "batch norm": Net(module, module=nn.BatchNorm2d(C)),
     "without affine": Net(module, module=nn.BatchNorm2d(C, affine=False)),
+    "without bias": Net(module, module=nn.BatchNorm2d(C, bias=False)),
     "without statistics": Net(module, module=nn.BatchNorm2d(C, track_running_stats=False)),
     "cumulative average": Net(module, module=nn.BatchNorm2d(C, momentum=None)),
     "relu in place": Net(module, module=nn.ReLU(inplace=True)),
@@ -127,6 +132,7 @@ JOINED: dict[str, Net] = {
     "channel shuffle": Net(shuffled),
     "padding": Net(padded),
     "negative sides": Net(negative_sides),
+    "computed window": Net(computed_window),
     "ceil": Net(module, module=nn.MaxPool2d(3, 2, ceil_mode=True)),
     "padding not counted": Net(module, module=nn.AvgPool2d(3, 2, 1, count_include_pad=False)),
     "reflected": Net(module, module=nn.Conv2d(C, C, 3, padding=1, padding_mode="reflect")),
@@ -204,6 +210,25 @@ def meets_another_size(net: nn.Module, x: Tensor) -> Tensor:
 def test_a_value_that_is_changed_while_others_read_it_is_refused() -> None:
     with pytest.raises(NotApplicable, match=r"changes the value first in place \(relu\) while something else reads it"):
         exchanged_between(Net(changed_below))
+
+
+class Blended(nn.Module):
+    """An operation of two values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blend = nn.Bilinear(2, 2, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.blend(x, x + 1)
+        return y
+
+
+def test_an_operation_of_two_values_is_not_replaced_by_one_of_its_first() -> None:
+    graph = trace(Blended(), [])[True]
+    decisions = {node: Decision(module=nn.ReLU() if node.name == "blend" else None) for node in graph.nodes}
+    with pytest.raises(NotApplicable, match=r"got 2 inputs \(x, add\) of the operation blend, whose work ranks can"):
+        rewrite(graph, decisions, 1, None)
 
 
 def refused(crew: Crew) -> str:

@@ -10,14 +10,15 @@ import pytest
 import torch
 from decomposed import Counts, counted, decaying, distance, is_cost, noise
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from tnbench.core.protocols import Crew
 from tnbench.distributed.collectives import rank_in, size
-from tnbench.distributed.counter_normal import global_index, normal
+from tnbench.distributed.counter_normal import normal
 from tnbench.distributed.gram import gram, gram_cost, local_gram
 from tnbench.distributed.grid import Grid, distribute, factorisations, gather, gather_cost, subgroup
 from tnbench.distributed.pool import RankPool
-from tnbench.distributed.sketch import range_finder, range_finder_cost
+from tnbench.distributed.sketch import global_index, range_finder, range_finder_cost
 from tnbench.distributed.triangle import packed, symmetric, upper
 from tnbench.distributed.tsqr import triangle_of, tsqr, tsqr_cost
 from tnbench.distributed.ttm import truncated, truncated_cost
@@ -156,6 +157,30 @@ def test_a_sketch_finds_what_a_dense_one_does() -> None:
     )
     assert distance(basis.T @ basis, torch.eye(6, dtype=torch.float64)) < 1e-12
     assert ours.norm() < 1.05 * theirs.norm()
+
+
+class Calls(TorchDispatchMode):
+    """How many operations torch is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.number = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.number += 1
+        return func(*args, **(kwargs or {}))
+
+
+def calls_of_a_sketch(shape: tuple[int, ...], mode: int) -> int:
+    given = distribute(noise(*shape), Grid((1, 1, 1)))
+    with Calls() as calls:
+        range_finder(given, mode, 2, seed=0)
+    return calls.number
+
+
+@pytest.mark.parametrize("mode", [0, 1, 2])
+def test_a_sketch_of_more_short_columns_takes_no_more_products(mode: int) -> None:
+    assert calls_of_a_sketch((6, 7, 20), mode) == calls_of_a_sketch((12, 14, 20), mode)
 
 
 def test_counted_numbers_are_normal() -> None:

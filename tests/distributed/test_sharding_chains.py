@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from tnbench.core.errors import NotApplicable
-from tnbench.distributed.sharding.caps import Macs, cap_note, layer_macs, relative_macs
+from tnbench.distributed.sharding.caps import Macs, cap_note, chain_macs, relative_macs
 from tnbench.distributed.sharding.chains import chains_of, factors, is_chain, whole_layers
 from tnbench.distributed.sharding.roles import roles
 from tnbench.distributed.sharding.shapes import sizes
@@ -99,7 +99,7 @@ def test_reasons_for_staying_whole(layer: nn.Module, ranks: int, cut: str, says:
 def test_macs_from_sizes_are_those_that_are_counted(kind: str) -> None:
     layer = made(kind)
     assert sum(step.macs for step in sizes(layer, (8, 10, 10))) == count_macs(layer, (8, 10, 10))
-    assert layer_macs(layer, (8, 10, 10), 2, "bottleneck").total == count_macs(layer, (8, 10, 10))
+    assert chain_macs(layer, (8, 10, 10), 2, "bottleneck").total == count_macs(layer, (8, 10, 10))
 
 
 def test_sizes_want_the_shape_of_what_enters() -> None:
@@ -109,7 +109,7 @@ def test_sizes_want_the_shape_of_what_enters() -> None:
 
 def test_macs_of_a_layer_that_stays_whole_are_refused() -> None:
     with pytest.raises(NotApplicable, match="whole on each rank: one of its factors has 4 outputs for 5 ranks"):
-        layer_macs(made("svd"), (8, 4, 4), 5, "rank")
+        chain_macs(made("svd"), (8, 4, 4), 5, "rank")
 
 
 def test_a_replicated_core_caps_the_speedup() -> None:
@@ -117,12 +117,12 @@ def test_a_replicated_core_caps_the_speedup() -> None:
     R = 64
     shapes = [(R, 256, 1, 1), (R, R, 3, 3), (256, R, 1, 1)]
     layer = chain([torch.ones(shape) for shape in shapes], dense)
-    macs = layer_macs(layer, (256, 8, 8), 2, "bottleneck")
+    macs = chain_macs(layer, (256, 8, 8), 2, "bottleneck")
     core, rest = R * R * 9 * 64, 2 * 256 * R * 64
     assert macs == (core + rest, core)
     assert macs.speedup_cap() == pytest.approx((core + rest) / core)
     assert macs.speedup_cap(2) == pytest.approx((core + rest) / (core + rest / 2))
-    assert layer_macs(layer, (256, 8, 8), 2, "bottleneck_split").replicated == 0
+    assert chain_macs(layer, (256, 8, 8), 2, "bottleneck_split").replicated == 0
     assert "53% to 53%" in (cap_note({"conv": macs}) or "")
     assert "makes conv more than 1.89 times faster" in (cap_note({"conv": macs}) or "")
 

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from training_runs import CHANNELS, PICTURES, RECIPE, SIDE, Trained, check_same, network, spread_as, train
+from training_runs import CHANNELS, CLASSES, PICTURES, RECIPE, SIDE, Trained, check_same, network, spread_as, train
 
 from tnbench.core.errors import NotApplicable, UsageError
 from tnbench.core.protocols import Crew
+from tnbench.core.settings import Settings
 from tnbench.distributed.collectives import counting, muted
 from tnbench.distributed.crew import alone
 from tnbench.distributed.pipeline.split import Split, split, stage_of
 from tnbench.distributed.pool import RankPool
 from tnbench.models import resnet
 from tnbench.parallel import pipeline
+from tnbench.stages.spread import LEAST_SAMPLES, RankFound, Work, measure_rank
 
 RUNS = {"pipeline": False, "pipeline[microbatches=1]": True, "pipeline[microbatches=100]": False}
 
@@ -204,3 +207,27 @@ def test_a_training_sends_each_picture_across_the_cut_and_its_gradient_back(two_
     scores, weights = 3, sum(value.numel() for value in network(False).state_dict().values())
     wanted = RECIPE.epochs * PICTURES * (crossing + scores) + weights  # gathered in the end
     assert two_ranks.run(words_of_a_training) == [wanted, wanted]
+
+
+def measured_in_bfloat16(crew: Crew) -> tuple[RankFound, Tensor]:
+    """Steps under autocast, then inference without; and scores under autocast of a network that is cut without."""
+    pictures = torch.randn(8, CHANNELS, SIDE, SIDE, generator=torch.Generator().manual_seed(7))
+    recipe = dataclasses.replace(RECIPE, amp=True)
+    work = Work(network(False), pictures, torch.arange(8) % CLASSES, recipe, Settings(device="cpu"))
+    found = measure_rank(spread_as("pipeline", crew), work=work)
+    wrapped = spread_as("pipeline", crew).wrap(network(False))
+    wrapped(pictures)
+    with torch.autocast("cpu", torch.bfloat16):
+        scores = wrapped(pictures)
+    scores.sum().backward()
+    return found, scores.detach()
+
+
+def test_the_type_of_what_crosses_does_not_depend_on_autocast(two_ranks: RankPool) -> None:
+    pictures = torch.randn(8, CHANNELS, SIDE, SIDE, generator=torch.Generator().manual_seed(7))
+    with torch.autocast("cpu", torch.bfloat16):
+        made, wanted = split(network(False), pictures, 2), network(False)(pictures)
+    for found, scores in two_ranks.run(measured_in_bfloat16):
+        assert len(found.times["infer_ms"]) >= LEAST_SAMPLES
+        torch.testing.assert_close(scores, wanted.float(), rtol=1e-2, atol=1e-2)
+    assert {kind.dtype for kind in made.leaves} == {torch.float32}

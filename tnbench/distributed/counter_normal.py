@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
-from tnbench.distributed.grid import Distributed
 from tnbench.engine.splitmix import draw, key
 
 _BITS = 31
@@ -23,18 +21,3 @@ def normal(seed: Sequence[int], index: Tensor) -> Tensor:
     radius = (draw(key(*seed, 0), index, 1 << _BITS).double() + 0.5) / (1 << _BITS)
     angle = draw(key(*seed, 1), index, 1 << _BITS).double() / (1 << _BITS)
     return (-2 * radius.log()).sqrt() * (2 * math.pi * angle).cos()
-
-
-def global_index(given: Distributed, mode: int) -> Tensor:
-    """Which column of the whole unfolding along `mode` each column of this rank's block is: int64, (columns,).
-
-    Columns beyond the tensor's sides get numbers too, which others may have: what is there is zero.
-    """
-    index = torch.zeros(1, dtype=torch.int64, device=given.local.device)
-    for other, side in enumerate(given.shape):
-        if other == mode:
-            continue
-        length = given.local.shape[other]
-        places = given.grid.coordinates[other] * length + torch.arange(length, device=index.device)
-        index = (index[:, None] * side + places).flatten()
-    return index

@@ -40,8 +40,8 @@ def cp_als(
 ) -> Found:
     """CP in R = `rank` terms by `sweeps` sweeps of least squares from `start`, whole columns (n_j, R), or random ones.
 
-    Where `start` has fewer than R columns, random ones follow. With a `tolerance` it ends after a sweep that lowers the
-    error by less than this share of it.
+    Where `start` has fewer than R columns, random ones follow; for more, or for other sides, it raises ValueError. With
+    a `tolerance` it ends after a sweep that lowers the error by less than this share of it.
 
     PLANC (Eswar, Hayashi, Ballard, Kannan, Matheson and Park, ACM TOMS 2021): the tensor stays where it is. Of each
     factor's block of rows the ranks that have the same coordinate hold a share each; for a mode they multiply their
@@ -129,12 +129,24 @@ def best_grid(shape: Sequence[int], rank: int, count: int) -> tuple[int, ...]:
 
 
 def _start(given: Distributed, rank: int, seed: int, start: Sequence[Tensor] | None) -> list[Tensor]:
+    if start is not None:
+        _check_start([tuple(matrix.shape) for matrix in start], given.shape, rank)
     columns = []
     for mode, side in enumerate(given.shape):
         index = torch.arange(side * rank, device=given.local.device).reshape(side, rank)
         known = index[:, :0].double() if start is None else start[mode].double()
         columns.append(torch.cat([known, normal((seed, mode), index)[:, known.shape[1] :]], 1))
     return columns
+
+
+def _check_start(got: Sequence[tuple[int, ...]], sides: Sequence[int], rank: int) -> None:
+    terms = got[0][-1] if got else 0
+    if got != [(side, terms) for side in sides] or terms > rank:
+        raise ValueError(
+            f"got columns {', '.join(map(str, got))} to start from, wanted "
+            f"{', '.join(f'({side}, r)' for side in sides)} with r of at most {rank}; leave columns out, or raise the "
+            f"rank"
+        )
 
 
 def _energy(tensor: Tensor) -> Tensor:

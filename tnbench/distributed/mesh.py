@@ -1,7 +1,7 @@
 """Several parallel plug-ins on top of one another, each over its own groups of ranks: ``ddp:2*bottleneck_tp:2``.
 
-The first plug-in is outermost. Its groups are far apart in the order of ranks, those of the last one neighbours, so
-that on a machine of several nodes the last one, which sends most often, stays within a node.
+The first plug-in is outermost. In the order of ranks its groups are far apart, and those of the last one, which sends
+most often, are neighbours. All ranks are on one node, as `tnbench.distributed.launch` starts them.
 """
 
 from __future__ import annotations

@@ -1,6 +1,9 @@
 """Who has which part of a side that is shared out, and whole tensors out of the parts and back.
 
-A side of n is cut as ``tensor_split`` cuts it: the first n mod P of P parts are one longer than the others.
+A side of n is cut as ``tensor_split`` cuts it: the first n mod P of P parts are one longer than the others, and no
+rank computes with padding. Channels and rows of networks are shared so. A *piece*, or block, of a tensor over a grid
+(`tnbench.distributed.grid.piece`) is another cut: all are ceil(n / P) long, with zeros beyond the tensor, as
+collectives of one length and sums over ranks want them.
 """
 
 from __future__ import annotations

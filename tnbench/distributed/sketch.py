@@ -9,9 +9,12 @@ import torch
 from torch import Tensor
 
 from tnbench.distributed.collectives import all_gather, all_reduce
-from tnbench.distributed.counter_normal import global_index, normal
+from tnbench.distributed.counter_normal import normal
 from tnbench.distributed.grid import Distributed, block_shape, piece
 from tnbench.distributed.volume import Volume, call, total
+
+_NARROW = 64
+"""Columns below which a product is slower than a copy and a wider one."""
 
 
 def range_finder(
@@ -60,15 +63,40 @@ def _width(shape: Sequence[int], mode: int, rank: int, oversample: int) -> int:
     return min(rank + oversample, shape[mode], math.prod(shape) // shape[mode])
 
 
+def global_index(given: Distributed, mode: int) -> Tensor:
+    """Which column of the whole unfolding along `mode` each column of this rank's block is: int64, (columns,).
+
+    Columns beyond the tensor's sides get numbers too, which others may have: what is there is zero.
+    """
+    index = torch.zeros(1, dtype=torch.int64, device=given.local.device)
+    for other, side in enumerate(given.shape):
+        if other == mode:
+            continue
+        length = given.local.shape[other]
+        places = given.grid.coordinates[other] * length + torch.arange(length, device=index.device)
+        index = (index[:, None] * side + places).flatten()
+    return index
+
+
 def _times(given: Distributed, mode: int, columns: Tensor) -> Tensor:
     """X_(n) times the ranks' `columns` (J_p, l): (n, l) on every rank."""
-    before, after = math.prod(given.local.shape[:mode]), math.prod(given.local.shape[mode + 1 :])
-    matrices = given.local.reshape(before, -1, after)
-    product = torch.zeros_like(columns[:1]).expand(matrices.shape[1], -1).clone()
-    for matrix, rows in zip(matrices, columns.split(after), strict=True):
+    matrices = _matrices(given.local, mode)
+    product = columns.new_zeros(matrices.shape[1], columns.shape[1])
+    for matrix, rows in zip(matrices, columns.split(matrices.shape[2]), strict=True):
         product.addmm_(matrix, rows)
     product = all_reduce(product, given.grid.across(mode))
     return all_gather(product, 0, given.grid.along(mode))[: given.shape[mode]]
+
+
+def _matrices(local: Tensor, mode: int) -> Tensor:
+    """Of the unfolding (n, J) some columns each, in order: (J / j, n, j), a view but where that would be too narrow.
+
+    The last mode's is one view of all columns; as in `gram.local_gram`.
+    """
+    side, before, after = local.shape[mode], math.prod(local.shape[:mode]), math.prod(local.shape[mode + 1 :])
+    if after < _NARROW:
+        return local.movedim(mode, -1).reshape(1, before * after, side).mT
+    return local.reshape(before, side, after)
 
 
 def _transposed_times(given: Distributed, mode: int, basis: Tensor) -> Tensor:

@@ -27,8 +27,8 @@ layer = chain.chain
 class Options(_cp.Options):
     """`solver`: our alternating least squares, or TensorLy's `parafac`; `iters` is the most sweeps of any.
 
-    `distributed` is plain least squares over the ranks of `tnbench.distributed.solvers.together`. `aware` weighs errors
-    by the second moment of the layer's input channels.
+    `distributed` is plain least squares over the ranks of `tnbench.distributed.solvers.together`; in a case, on one
+    process. `aware` weighs errors by the second moment of the layer's input channels.
     """
 
 

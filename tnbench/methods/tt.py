@@ -32,7 +32,7 @@ _TRUNCATE = {"gram": low_rank, "tensorly": with_tensorly.low_rank, "distributed"
 class Options:
     """`solver`: our TT-SVD through Gram matrices, or TensorLy's `tensor_train`.
 
-    `distributed` is ours over the ranks of `tnbench.distributed.solvers.together`.
+    `distributed` is ours over the ranks of `tnbench.distributed.solvers.together`; in a case, on one process.
     `aware` weighs errors by the second moment of the layer's input channels.
     """
 

@@ -39,7 +39,8 @@ _TRUNCATE = {"tensorly": with_tensorly.low_rank, "distributed": solvers.low_rank
 class Options:
     """`solver`: orthogonal iteration, a higher-order SVD, sequential or plain, or TensorLy's `partial_tucker`.
 
-    `distributed` is the sequential one by TSQR, over the ranks of `tnbench.distributed.solvers.together`.
+    `distributed` is the sequential one by TSQR, over the ranks of `tnbench.distributed.solvers.together`; in a case, on
+    one process.
     """
 
     solver: Literal["hooi", "st_hosvd", "hosvd", "tensorly", "distributed"] = "hooi"

@@ -15,7 +15,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from tnbench.core.errors import UsageError
 from tnbench.core.protocols import Crew, RankEntry
 from tnbench.distributed.collectives import Group
-from tnbench.distributed.pipeline.schedule import Pipelined, collected
+from tnbench.distributed.pipeline.gpipe import Pipelined, collected
 from tnbench.distributed.pipeline.split import Split
 from tnbench.distributed.spread import check_threads, launch_spread, refuses_ranks
 from tnbench.distributed.sync_batchnorm import has_batch_norm

@@ -13,7 +13,7 @@ from tnbench.core.errors import NotApplicable
 from tnbench.distributed.pipeline.trace import Operation
 
 
-class Cut(NamedTuple):
+class PipelineCut(NamedTuple):
     """After operation number `after`, where `value` is all that goes on; `words` of it per picture."""
 
     after: int
@@ -21,7 +21,7 @@ class Cut(NamedTuple):
     words: int
 
 
-def possible_cuts(found: Sequence[Operation], pictures: int) -> list[Cut]:
+def possible_cuts(found: Sequence[Operation], pictures: int) -> list[PipelineCut]:
     """Every place where nothing but one tensor with a side of `pictures` crosses, and no weights are needed after."""
     last_use = {operation.node: _last_use(operation.node, found) for operation in found}
     last_of_weights = _last_use_of_weights(found)
@@ -30,11 +30,11 @@ def possible_cuts(found: Sequence[Operation], pictures: int) -> list[Cut]:
         crossing = [operation for operation in found[: place + 1] if last_use[operation.node] > place]
         whole = all(first > place or last <= place for first, last in last_of_weights)
         if whole and len(crossing) == 1 and _is_batch(crossing[0], pictures):
-            cuts.append(Cut(place, crossing[0].node.name, crossing[0].given.numel() // pictures))
+            cuts.append(PipelineCut(place, crossing[0].node.name, crossing[0].given.numel() // pictures))
     return cuts
 
 
-def chosen_cuts(found: Sequence[Operation], stages: int, pictures: int) -> list[Cut]:
+def chosen_cuts(found: Sequence[Operation], stages: int, pictures: int) -> list[PipelineCut]:
     """The `stages` - 1 cuts whose largest stage has the fewest multiply-accumulates, then few words that cross.
 
     Each stage has some work. Raises NotApplicable where there are not as many cuts.
@@ -49,7 +49,7 @@ def chosen_cuts(found: Sequence[Operation], stages: int, pictures: int) -> list[
         )
 
     @cache
-    def best(first: int, left: int) -> tuple[int, int, tuple[Cut, ...]]:
+    def best(first: int, left: int) -> tuple[int, int, tuple[PipelineCut, ...]]:
         """Of the stages that begin with operation `first`: the largest one's work, the words, the cuts."""
         before = done[first - 1] if first else 0
         if left == 1:
@@ -65,7 +65,7 @@ def chosen_cuts(found: Sequence[Operation], stages: int, pictures: int) -> list[
     return list(best(0, stages)[2])
 
 
-def _most_stages(done: Sequence[int], cuts: Sequence[Cut], first: int = 0) -> int:
+def _most_stages(done: Sequence[int], cuts: Sequence[PipelineCut], first: int = 0) -> int:
     """How many stages with some work the operations from `first` on can make."""
     stages, begun = 0, done[first - 1] if first else 0
     for end in [*(cut.after for cut in cuts if cut.after >= first), len(done) - 1]:

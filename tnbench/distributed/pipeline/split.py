@@ -17,7 +17,7 @@ _PICTURES = 2
 
 
 @dataclass(frozen=True)
-class Kind:
+class TensorKind:
     """Sizes and type of a tensor that ranks exchange, apart from the side of the pictures."""
 
     sides: tuple[int, ...]
@@ -32,15 +32,15 @@ class Kind:
 class Split:
     """`last` and `names` say after which operations the stages end, and which operations those were.
 
-    `leaves` is what each stage gives and `macs` its multiply-accumulates per picture, `owners` the stage that has each
-    tensor of the state dict, and `kinds` those tensors as they were.
+    `leaves` is what each stage gives where nothing is cast, and `macs` its multiply-accumulates per picture, `owners`
+    the stage that has each tensor of the state dict, and `kinds` those tensors as they were.
     """
 
     last: tuple[int, ...]
     names: tuple[str, ...]
-    leaves: tuple[Kind, ...]
+    leaves: tuple[TensorKind, ...]
     owners: dict[str, int]
-    kinds: dict[str, Kind]
+    kinds: dict[str, TensorKind]
     macs: tuple[int, ...]
 
 
@@ -61,9 +61,9 @@ def split(model: nn.Module, pictures: Tensor, stages: int) -> Split:
     return Split(
         last,
         names,
-        tuple(Kind(tuple(value.shape[1:]), value.dtype) for value in leaving),
+        tuple(TensorKind(tuple(value.shape[1:]), value.dtype) for value in leaving),
         _owners(model, found, starts),
-        {name: Kind(tuple(value.shape), value.dtype) for name, value in model.state_dict().items()},
+        {name: TensorKind(tuple(value.shape), value.dtype) for name, value in model.state_dict().items()},
         tuple(
             sum(operation.macs for operation in found[start : end + 1]) // _PICTURES
             for start, end in zip(starts, last, strict=True)

@@ -33,7 +33,7 @@ class Macs(NamedTuple):
         return float(self.total / Fraction(rest)) if rest else math.inf
 
 
-def layer_macs(chain: nn.Module, in_shape: Shape, ranks: int, cut: Cut) -> Macs:
+def chain_macs(chain: nn.Module, in_shape: Shape, ranks: int, cut: Cut) -> Macs:
     """Of one picture (C, *sides), or of one (I,). Raises NotApplicable where the chain stays whole."""
     given = roles(chain, ranks, cut)
     if isinstance(given, str):
@@ -42,7 +42,7 @@ def layer_macs(chain: nn.Module, in_shape: Shape, ranks: int, cut: Cut) -> Macs:
 
 
 def relative_macs(chain: nn.Module, given: Sequence[Role]) -> Macs:
-    """As `layer_macs` per position of the input, for large pictures: from weights and strides alone."""
+    """As `chain_macs` per position of the input, for large pictures: from weights and strides alone."""
     each: list[Fraction] = []
     positions = Fraction(1)
     for layer in factors(chain):

@@ -19,7 +19,8 @@ State = int | None
 class Decision(NamedTuple):
     """What a node wants each of its inputs to be and what it gives; `module` is called in its place, if there is one.
 
-    `module` takes the first of the node's inputs.
+    `module` is called with the node's one input alone. Whatever else the node has (a pooling's sides, say) is dropped
+    from the call, so `module` is to have it already; a node of several inputs cannot have a `module`.
     """
 
     wants: State = None
@@ -70,50 +71,54 @@ def rewrite(graph: fx.Graph, decisions: dict[fx.Node, Decision], dim: int, group
 
     A value is joined once and split once, however many nodes want it so.
     """
-    added: dict[str, nn.Module] = {}
-    made: dict[tuple[fx.Node, State], fx.Node] = {}
+    added = _Added(dim, group)
     for node, decision in decisions.items():
         for source in list(node.all_input_nodes):
             if decisions[source].gives != decision.wants:
-                as_wanted = _converted(source, decisions[source].gives, decision.wants, (dim, group), made, added)
-                node.replace_input_with(source, as_wanted)
+                node.replace_input_with(source, added.converted(source, decisions[source].gives, decision.wants))
         if decision.module is not None:
-            _replace(node, decision.module, added)
-    return added
+            added.replace(node, decision.module)
+    return added.modules
 
 
-def _converted(
-    source: fx.Node,
-    has: State,
-    wants: State,
-    where: tuple[int, Group],
-    made: dict[tuple[fx.Node, State], fx.Node],
-    added: dict[str, nn.Module],
-) -> fx.Node:
-    if (source, wants) not in made:
-        assert has is None or wants is None, f"{source} is split of {has} where a split of {wants} is wanted"
-        module: nn.Module = Split(wants, *where) if wants is not None else Join(_length(has), *where)
-        name = _add(f"{'join' if wants is None else 'split'}_{source.name}", module, added)
-        with source.graph.inserting_after(source):
-            made[source, wants] = source.graph.call_module(name, (source,))
-    return made[source, wants]
+class _Added:
+    """What is added to a graph: `modules` by the names that its nodes call them by."""
+
+    def __init__(self, dim: int, group: Group) -> None:
+        self.modules: dict[str, nn.Module] = {}
+        self._where = dim, group
+        self._made: dict[tuple[fx.Node, State], fx.Node] = {}
+
+    def converted(self, source: fx.Node, has: State, wants: State) -> fx.Node:
+        """The node that gives the value of `source` as it is wanted, made at the first call."""
+        if (source, wants) not in self._made:
+            assert has is None or wants is None, f"{source} is split of {has} where a split of {wants} is wanted"
+            module: nn.Module = Split(wants, *self._where) if wants is not None else Join(_length(has), *self._where)
+            name = self._add(f"{'join' if wants is None else 'split'}_{source.name}", module)
+            with source.graph.inserting_after(source):
+                self._made[source, wants] = source.graph.call_module(name, (source,))
+        return self._made[source, wants]
+
+    def replace(self, node: fx.Node, module: nn.Module) -> None:
+        """Let `node` call `module` with its one input."""
+        inputs = node.all_input_nodes
+        if len(inputs) != 1:
+            raise NotApplicable(
+                f"got {len(inputs)} inputs ({', '.join(map(str, inputs))}) of the operation {node.name}, whose work "
+                f"ranks can share for one alone; take rank_tp, whose layers give and take whole tensors"
+            )
+        node.op, node.target = "call_module", self._add(f"own_{node.name}", module)
+        node.args, node.kwargs = (inputs[0],), {}
+
+    def _add(self, name: str, module: nn.Module) -> str:
+        name = f"exchange.{name}"
+        self.modules[name] = module
+        return name
 
 
 def _length(state: State) -> int:
     assert state is not None
     return state
-
-
-def _replace(node: fx.Node, module: nn.Module, added: dict[str, nn.Module]) -> None:
-    name = _add(f"own_{node.name}", module, added)
-    node.op, node.target = "call_module", name
-    node.args, node.kwargs = (node.all_input_nodes[0],), {}
-
-
-def _add(name: str, module: nn.Module, added: dict[str, nn.Module]) -> str:
-    name = f"exchange.{name}"
-    added[name] = module
-    return name
 
 
 class Split(nn.Module):

@@ -147,6 +147,8 @@ _AVG_NAMES = ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pa
 
 
 def _pool_function(node: fx.Node) -> Pool | None:
+    if len(node.all_input_nodes) != 1:  # a window whose size is computed is known to no plan
+        return None
     if calls(node, frozenset({functional.max_pool2d})):
         return nn.MaxPool2d(**_named(node, _MAX_NAMES))
     if calls(node, frozenset({functional.avg_pool2d})):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from tnbench.core.errors import NotApplicable
-from tnbench.distributed.sharding.chains import is_own_layer
+from tnbench.distributed.graph import LayerTracer, run_looking
 from tnbench.engine.evaluate import mode_of
 
 Graphs = dict[bool, fx.Graph]
@@ -26,7 +26,7 @@ def trace(model: nn.Module, leaves: Collection[nn.Module]) -> Graphs:
     try:
         for training in (True, False):
             with mode_of(model, training=training):
-                graphs[training] = _Tracer(leaves).trace(model)
+                graphs[training] = LayerTracer(leaves).trace(model)
     except Exception as error:
         # Whatever a forward method does with what is no tensor, TypeError and so on, means the same: no graph.
         raise NotApplicable(
@@ -34,16 +34,6 @@ def trace(model: nn.Module, leaves: Collection[nn.Module]) -> Graphs:
             f"nothing tells where whole tensors are wanted; take rank_tp, whose layers give and take whole ones"
         ) from error
     return graphs
-
-
-class _Tracer(fx.Tracer):
-    def __init__(self, leaves: Collection[nn.Module]) -> None:
-        super().__init__()
-        self._leaves = {id(module) for module in leaves}
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        own = is_own_layer(m) or type(m).__module__.startswith("tnbench.distributed.")
-        return id(m) in self._leaves or own or super().is_leaf_module(m, module_qualified_name)
 
 
 class Rewritten(nn.Module):
@@ -91,17 +81,11 @@ def with_shapes(model: nn.Module, graph: fx.Graph, x: Tensor) -> None:
 
     The network's state and torch's generators are left as they were.
     """
-    found = _Shapes(runnable(model, copy.deepcopy(graph), {}))
-    own_generators = torch.random.fork_rng(devices=[x.device] if x.device.type == "cuda" else [])
-    with torch.no_grad(), own_generators, mode_of(model, training=False):
-        found.run(x[:1])
-    for node, twin in zip(graph.nodes, found.graph.nodes, strict=True):
-        node.meta["shape"] = twin.meta.get("shape")
+    shapes: list[torch.Size | None] = []
 
+    def look(node: fx.Node, inputs: tuple[Any, ...], given: Any) -> None:
+        shapes.append(given.shape if isinstance(given, Tensor) else None)
 
-class _Shapes(fx.Interpreter):
-    def run_node(self, n: fx.Node) -> Any:
-        value = super().run_node(n)
-        if isinstance(value, Tensor):
-            n.meta["shape"] = value.shape
-        return value
+    run_looking(runnable(model, copy.deepcopy(graph), {}), x[:1], look)
+    for node, shape in zip(graph.nodes, shapes, strict=True):
+        node.meta["shape"] = shape

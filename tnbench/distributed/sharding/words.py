@@ -15,7 +15,8 @@ from tnbench.distributed.sharding import roles as roles_
 from tnbench.distributed.sharding.rows import rows_window
 from tnbench.distributed.sharding.shapes import Sizes, sizes
 
-Cut = Literal["rank", "bottleneck", "bottleneck_split", "spatial"]
+LayerCut = roles_.Cut | Literal["spatial"]
+"""How the ranks share one layer: by a cut of its chain, or by the rows of its images."""
 
 
 class Words(NamedTuple):
@@ -25,7 +26,7 @@ class Words(NamedTuple):
     backward: int
 
 
-def layer_words(chain: nn.Module, in_shape: Shape, batch: int, ranks: int, cut: Cut) -> Words:
+def layer_words(chain: nn.Module, in_shape: Shape, batch: int, ranks: int, cut: LayerCut) -> Words:
     """Words for `chain` and a batch of `batch` inputs of `in_shape` (C, *sides), or (I,); weights may be on meta.
 
     ``rank``: forward a sum over C_out channels, backward one over the channels that enter the factor that is cut along

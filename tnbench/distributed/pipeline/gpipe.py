@@ -64,6 +64,7 @@ class Pipelined(nn.Module):
                 exchange([], [(self.stage - 1, entered)], self.group)
                 entered.requires_grad_(torch.is_grad_enabled())
             out = part(entered.clone())  # a layer may work in place, which a tensor with a gradient does not bear
+            out = out.to(self.made[0].leaves[self.stage].dtype)  # that the next rank waits for, autocast or not
             kept.append((entered, out))
             given.append(out.detach())
             if not self._is_last:
