@@ -41,7 +41,8 @@ CHECKPOINT_S, FAILURE_HOURS = 60.0, 54 * 24 * 16_384 / 419
 ASSUMPTIONS = (
     f"{PEAK / 1e12:.0f} TFLOP/s of multiplications (H100 SXM, TF32, dense), of which layers attain {ATTAINED:.0%}, or "
     f"what memory allows at c·k/4 FLOPs a byte for c channels and k kernel positions, where that is less",
-    f"memory at {MEMORY / 1e12:.2f} TB/s; {LAUNCH * 1e6:.0f} µs to start an operation",
+    f"memory at {MEMORY / 1e12:.2f} TB/s, so that no pass through a layer takes less than reading its weights, and the "
+    f"backward one twice that; {LAUNCH * 1e6:.0f} µs to start an operation",
     f"nodes of 8: {NVLINK / 1e9:.0f} GB/s and {ALPHA_INSIDE * 1e6:.0f} µs a message inside; between nodes "
     f"{NETWORK / 1e9:.0f} GB/s a GPU and {ALPHA_BETWEEN * 1e6:.0f} µs",
     "words of 4 bytes; gradients are sent beside the backward pass, for nothing but what is left after it; "

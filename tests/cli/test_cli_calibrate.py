@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from typer.testing import Result
 
 from tnbench.distributed import calibrate as measuring
+from tnbench.distributed import timed_ranks
 from tnbench.measure.environment import device_model, torch_version, usable_cores
 from tnbench.store.calibrations import calibration_of, calibrations
 
@@ -18,8 +20,10 @@ NEEDS_TWO = pytest.mark.skipif(usable_cores() < 2, reason="two ranks want a core
 
 
 @NEEDS_TWO
-def test_a_quick_calibration_is_printed_and_kept(tnb: Tnb, tmp_path: Path) -> None:
-    done = tnb("calibrate", "--quick")
+def test_a_calibration_is_printed_and_kept(tnb: Tnb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timed_ranks, "FULL", timed_ranks.QUICK)
+    monkeypatch.setattr(os, "getloadavg", lambda: (0.0, 0.0, 0.0))
+    done = tnb("calibrate")
     assert done.exit_code == 0, done.stderr
     for text in ("ms of a collective over 2 ranks", "all_reduce", "GFLOP/s forward / backward", "depthwise", "alpha "):
         assert text in done.stdout
@@ -71,7 +75,18 @@ def test_a_busy_machine_is_told(tnb: Tnb) -> None:
     assert "1,024 0.200" in lines
     assert "conv 8 10 / 5" in lines
     assert "the machine was busy before (load 3.0 on 2 cores); run this again when it is idle" in lines
-    assert any(line.startswith("kept as elsewhere/calibrations/20260102T030405.678-") for line in lines)
+    (kept,) = (line for line in lines if line.startswith("kept as elsewhere/calibrations/20260102T030405.678-"))
+    assert kept.endswith("; it counts where no calibration of the idle machine is")
+
+
+@pytest.mark.usefixtures("measured_at_once")
+def test_a_quick_calibration_is_printed_and_not_kept(tnb: Tnb, tmp_path: Path) -> None:
+    done = tnb("calibrate", "--quick")
+    assert "not kept: what --quick measures is too little to predict by" in done.stdout
+    assert "1,024" in done.stdout
+    (found,) = json.loads(tnb("calibrate", "--quick", "--json").stdout)
+    assert found["name"] == "a machine"
+    assert calibrations(tmp_path / "results") == []
 
 
 @pytest.mark.usefixtures("measured_at_once")

@@ -26,8 +26,8 @@ def network(*layers: nn.Module) -> nn.Module:
     return nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), *layers, *head)
 
 
-def asked(batch: int = 8, *, exact: bool = False, side: int = 8) -> Asked:
-    return Asked((3, side, side), batch, 2, 1, 1, exact)
+def asked(batch: int = 8, **changes: bool) -> Asked:
+    return Asked((3, 8, 8), batch, 2, 1, 1, **changes)
 
 
 COMPRESSED = [tucker(16, 16, (4, 4)), tucker(16, 16, (8, 6))]
@@ -39,8 +39,8 @@ def test_where_sending_is_dear_one_process_or_its_threads_are_taken() -> None:
 
 
 def test_where_sending_is_free_and_pictures_are_many_data_parallel_is_taken() -> None:
-    found = choose(network(*COMPRESSED), asked(64), machine(link=Link(0.0, 0.0), launch_s=0.0, rates=fewer_threads()))
-    assert found.text == "ddp:2"
+    free = machine(link=Link(0.0, 0.0), launch_s=0.0, delta_s=0.0, rates=fewer_threads())
+    assert choose(network(*COMPRESSED), asked(64), free).text == "ddp:2"
 
 
 def fewer_threads() -> tuple:
@@ -89,6 +89,22 @@ def test_exact_ways_leave_out_what_normalises_parts_of_a_batch() -> None:
     assert "ddp[bn=sync]:2" in ways(with_norm, asked(exact=True))
     without = network_of(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3)), (3, 8, 8))
     assert "ddp:2" in ways(without, asked(exact=True))
+
+
+@pytest.mark.parametrize(
+    ("wants", "left"),
+    [
+        ("whole_weights", {"single", "threads:2", "ddp:2", "spatial:2"}),
+        ("compiled", {"single", "threads:2", "ddp:2"}),
+    ],
+)
+def test_a_training_that_wants_layers_whole_gets_no_way_that_cuts_them(wants: str, left: set[str]) -> None:
+    """Where messages are free, moving a part of the weights alone is the shortest."""
+    free = machine(link=Link(0.0, 0.0), launch_s=0.0, rates=fewer_threads())
+    assert choose(network(*COMPRESSED), asked(64), free).text == "fsdp:2"
+    found = choose(network(*COMPRESSED), asked(64, **{wants: True}), free)
+    assert set(found.others) == left
+    assert found.text in left
 
 
 def test_the_sentence_tells_the_choice_its_layers_and_all_predictions() -> None:

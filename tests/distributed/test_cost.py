@@ -81,6 +81,13 @@ def test_two_levels_by_hand() -> None:
     assert call_seconds(Call("all_reduce", 8000, 32), there) == pytest.approx(inside + outside)
 
 
+def test_an_all_to_all_of_two_levels_sends_over_the_network_what_is_for_other_nodes() -> None:
+    there = machine(per_node=8, between=Link(1e-2, 1e-5))
+    inside = 7 * ALPHA + 7 / 8 * 8000 * BETA
+    outside = 3 * 1e-2 + 3 / 4 * 8000 * 1e-5  # a message to each of 3 other nodes, with three quarters of the words
+    assert modelled_seconds(Call("all_to_all", 8000, 32), there, "hierarchical") == pytest.approx(inside + outside)
+
+
 def test_inside_a_node_there_is_one_level() -> None:
     there = machine(per_node=8, between=Link(1.0, 1.0))
     assert call_seconds(Call("all_reduce", 8000, 8), there) == call_seconds(Call("all_reduce", 8000, 8), machine())

@@ -53,6 +53,13 @@ def test_a_kind_without_rates_is_told() -> None:
         machine(rates=(rate(8, 1, 1, 8.0),)).rate("linear", 8, 1, 1)
 
 
+@pytest.mark.parametrize(("step", "together"), [(1, 8), (2, 4), (3, 2), (8, 1), (64, 1)])
+def test_of_groups_that_are_apart_fewer_ranks_are_in_a_node(step: int, together: int) -> None:
+    there = machine(per_node=8, between=Link(1e-5, 1e-9))
+    assert there.every(step).per_node == together
+    assert machine().every(step) == machine()  # all ranks are in one node
+
+
 def test_a_machine_survives_json() -> None:
     whole = machine(
         curves={"all_reduce": Curve(((2.0, 1e-4), (8.0, 2e-4)))},

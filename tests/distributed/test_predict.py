@@ -10,6 +10,7 @@ from torch import nn
 from tnbench.core.errors import UsageError
 from tnbench.distributed.collectives import Call
 from tnbench.distributed.cost import call_seconds
+from tnbench.distributed.machine import Link
 from tnbench.distributed.predict.data import buckets
 from tnbench.distributed.predict.network import network_of
 from tnbench.distributed.predict.share import Part, Share
@@ -88,6 +89,23 @@ def test_buckets_are_filled_from_the_last_layer_on() -> None:
     assert buckets(share, 25) == [(0, 320)]
 
 
+def test_ranks_of_the_outer_part_of_a_mesh_are_apart() -> None:
+    """Two nodes of two ranks: the inner part stays within a node, and each group of the outer one is over both."""
+    nodes = {"per_node": 2, "between": Link(1.0, 1.0)}
+    for text, kinds in (
+        ("ddp[bn=sync]:2*rank_tp:2", "model inside"),
+        ("rank_tp:2*ddp[bn=sync]:2", "data inside"),
+    ):
+        found, flat = predicted(factorised(), text, **nodes), predicted(factorised(), text)
+        assert found.calls == flat.calls
+        own = len(predicted(factorised(), "rank_tp:2", batch=4).calls)
+        inner = found.calls[:own] if kinds == "model inside" else found.calls[own:]
+        outer = found.calls[own:] if kinds == "model inside" else found.calls[:own]
+        apart = sum(call.words + 2 for call in outer)  # by a ring or a tree of two ranks: two messages, and n words
+        assert len(outer) > 1
+        assert found.communication_s == pytest.approx(apart + sum(call_seconds(call, machine()) for call in inner))
+
+
 def test_threads_share_the_work() -> None:
     assert predicted(conv_relu(), "threads:1").seconds == pytest.approx(single_by_hand(8))
     both = predicted(conv_relu(), "threads:2")
@@ -124,6 +142,60 @@ def test_words_of_the_two_cuts_by_hand() -> None:
     assert found == {"all_reduce": (4 + 6) * pixels * batch, "all_gather": joined}
 
 
+def test_what_enters_the_first_layer_wants_no_gradient_whatever_stands_before_it() -> None:
+    factors = [torch.ones(6, 4, 1, 1), torch.ones(12, 6, 1, 1)]
+    first = chain(factors, nn.Conv2d(4, 12, 1))
+    for before in ([], [nn.Identity()], [nn.Conv2d(4, 4, 1).requires_grad_(False)]):
+        found = predicted(nn.Sequential(*before, first, nn.Conv2d(12, 3, 1)), "rank_tp:2")
+        assert found.words_by_kind == {"all_reduce": 12 * 36 * 8}, before
+    found = predicted(nn.Sequential(nn.Conv2d(4, 4, 1), first), "rank_tp:2")
+    assert found.words_by_kind == {"all_reduce": (12 + 4) * 36 * 8}
+
+
+def test_frozen_weights_are_neither_summed_nor_moved() -> None:
+    model, frozen = nn.Sequential(nn.Conv2d(4, 24, 3), nn.Conv2d(24, 4, 3)), 864 + 24
+    of_all, whole = predicted(model, "ddp:2"), count_params(model)
+    model[0].requires_grad_(False)
+    assert network_of(model, IN_SHAPE).weights == whole
+    assert predicted(model, "ddp:2").words_by_kind == {"all_reduce": whole - frozen}
+    assert of_all.compute_s - predicted(model, "ddp:2").compute_s == pytest.approx(UPDATE * frozen * DELTA)
+
+
+def test_a_pass_takes_no_less_than_reading_the_weights() -> None:
+    """At one picture; at many the arithmetic takes longer."""
+    model = nn.Linear(100, 100, bias=False)
+    there = machine(delta_s=1e-6, launch_s=0.0)
+    few, many = (predict_step(model, (100,), batch, "single", there) for batch in (1, 10**6))
+    assert isinstance(few, Prediction)
+    assert isinstance(many, Prediction)
+    assert few.seconds == pytest.approx((1 + 2 + UPDATE) * 1e-2)
+    assert many.seconds == pytest.approx(2 * 1e4 * 1e6 * (GAMMA + 2 * BACKWARD) + UPDATE * 1e-2)
+
+
+def test_a_pipeline_starts_each_operation_for_every_micro_batch() -> None:
+    slow = {"launch_s": 1.0}
+    starts = []
+    for M in (1, 2, 8, 16):
+        found = predicted(factorised(), f"pipeline[microbatches={M}]:2", **slow)
+        starts.append(found.compute_s / min(M, 8) / (1 + 1 / min(M, 8)))  # a batch of 8 has at most 8 parts
+    assert starts == pytest.approx([starts[0]] * 4, rel=1e-3)
+    assert starts[0] > 2
+
+
+def test_state_that_ranks_share_out_is_moved_by_each_in_part_and_weights_are_sent() -> None:
+    plain, spread = predicted(factorised(), "ddp:4"), predicted(factorised(), "ddp[zero=true]:4")
+    weights = count_params(factorised())
+    assert spread.words_by_kind["broadcast"] == plain.words_by_kind["broadcast"] + weights
+    for found in (spread, predicted(factorised(), "fsdp:4")):
+        assert plain.compute_s - found.compute_s == pytest.approx(3 / 4 * UPDATE * weights * DELTA)
+
+
+def test_a_parts_option_says_its_threads_unless_others_are_told() -> None:
+    two = predicted(conv_relu(), "ddp[threads=2]:2")
+    assert two.compute_s == predict_step(conv_relu(), IN_SHAPE, 8, "ddp:2", machine(), threads=2).compute_s
+    assert two.compute_s < predicted(conv_relu(), "ddp:2").compute_s
+
+
 def test_a_mesh_cuts_the_batch_and_the_layers() -> None:
     model = factorised()
     both, half = predicted(model, "ddp:2*rank_tp:2"), predicted(model, "rank_tp:2", batch=4)
@@ -143,6 +215,9 @@ def test_a_mesh_cuts_the_batch_and_the_layers() -> None:
         ("wave:2", "the cost model knows nothing of wave; it knows single, threads, ddp"),
         ("ddp:2*fsdp:2", "knows meshes of one data-parallel and one model-parallel part, not ddp:2*fsdp:2"),
         ("ddp:2*pipeline:2", "knows no mesh of ddp and pipeline"),
+        ("ddp[compress=powersgd]:2", "knows nothing of ddp's compress=powersgd; leave it out"),
+        ("ddp[bucket_mb=1,compress=powersgd]:2*rank_tp:2", "knows nothing of ddp's compress=powersgd; leave it out"),
+        ("rank_tp[colour=red]:2", "knows nothing of rank_tp's colour=red; leave it out"),
         ("ddp:16", "a batch of 8 pictures cannot be shared by 16 ranks"),
         ("spatial:7", "pictures of 6x6 pixels have no convolution with rows for 7 ranks"),
         ("rank_tp:7", "no layer is a chain of factors that 7 ranks can cut"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from dataclasses import fields
 from functools import partial
 
 import pytest
@@ -12,14 +13,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tnbench import compress
-from tnbench.core.grammar import parse_part
+from tnbench.core.grammar import Atom, parse_part
 from tnbench.core.protocols import Crew
 from tnbench.core.registry import Registry
 from tnbench.distributed.collectives import counting
 from tnbench.distributed.fake import counted_step
 from tnbench.distributed.machine import LAYERS, Link, Machine, Rate
 from tnbench.distributed.pool import RankPool
-from tnbench.distributed.predict.step import Prediction, predict_step
+from tnbench.distributed.predict.step import DATA, MODEL, Prediction, predict_step
 
 IN_SHAPE, BATCH = (3, 10, 8), 8
 MACHINE = Machine(
@@ -105,11 +106,60 @@ def test_on_two_ranks(two_ranks: RankPool, method: str, names: list[str]) -> Non
 def test_of_rank_zero_of_more_ranks(name: str, ranks: int) -> None:
     """Uneven parts too: 3 ranks share 16 channels."""
     model, text = network("tucker2"), f"{name}:{ranks}"
+    assert imitated(model, text) == predicted(model, text)
+
+
+OTHER_VALUES = {
+    "threads": "1",
+    "bucket_mb": "0.001",
+    "compress": "powersgd",
+    "powersgd_rank": "2,compress=powersgd",
+    "zero": "true",
+    "bn": "sync",
+    "core": "split",
+    "microbatches": "3",
+}
+"""Of each option a value that is not its default, with what else it wants."""
+
+
+def every_option() -> list[str]:
+    """Each modelled plug-in with each of its options in turn. KeyError for an option that is new here."""
+    names = {name: fields(Registry().bind("parallel", Atom(name, count=2)).options) for name in (*DATA, *MODEL)}
+    return [f"{name}[{each.name}={OTHER_VALUES[each.name]}]:2" for name, own in names.items() for each in own]
+
+
+@pytest.mark.parametrize("text", every_option())
+def test_with_every_option_words_are_the_counted_ones_or_none_are_told(text: str) -> None:
+    model = network("tucker2")
+    found = predict_step(model, IN_SHAPE, BATCH, text, MACHINE)
+    if isinstance(found, str):
+        assert "compress=powersgd" in text, found
+        assert "the cost model knows nothing of ddp's" in found
+    else:
+        assert imitated(model, text) == found.words_by_kind
+
+
+@pytest.mark.parametrize("name", ["ddp", "ddp[bn=sync]", "ddp[zero=true]", "fsdp", "rank_tp"])
+def test_of_a_network_whose_first_layers_are_frozen(name: str) -> None:
+    model = network("tucker2")
+    for layer in (model.conv1, model.bn1, model.conv2):
+        layer.requires_grad_(False)
+    assert imitated(model, f"{name}:2") == predicted(model, f"{name}:2")
+
+
+@pytest.mark.parametrize(("name", "ranks"), [("spatial", 3), ("pipeline[microbatches=3]", 3)])
+def test_of_the_rank_that_sends_most(name: str, ranks: int) -> None:
+    """Which is an inner one: it sends to both sides."""
+    model, text = network("dense"), f"{name}:{ranks}"
+    assert most([imitated(model, text, rank) for rank in range(ranks)]) == predicted(model, text)
+
+
+def imitated(model: nn.Module, text: str, rank: int = 0) -> dict[str, int]:
+    """What one rank counts in a process that stands for all."""
     (atom,) = parse_part("parallel", text)
-    bound = Registry().bind("parallel", atom)
-    counted = counted_step(model, IN_SHAPE, BATCH, bound.module, ranks, bound.options)
-    got = {kind: counted.of(kind) for kind in {call.kind for call in counted.calls} if counted.of(kind)}
-    assert got == predicted(model, text)
+    bound, ranks = Registry().bind("parallel", atom), atom.count or 1
+    counted = counted_step(model, IN_SHAPE, BATCH, bound.module, ranks, bound.options, rank=rank)
+    return {kind: counted.of(kind) for kind in {call.kind for call in counted.calls} if counted.of(kind)}
 
 
 def check(pool: RankPool, ranks: int, method: str, names: list[str]) -> None:

@@ -19,12 +19,15 @@ from tnbench.core.protocols import Crew
 from tnbench.core.settings import Limits, Settings, record_key
 from tnbench.distributed.collectives import Call, Counted, counting
 from tnbench.distributed.fake import counted_step
-from tnbench.distributed.fully_sharded import step_words
 from tnbench.distributed.pool import RankPool
+from tnbench.distributed.predict.data import fsdp_calls
+from tnbench.distributed.predict.share import words_by_kind
 from tnbench.engine.optimiser import optimiser_for
 from tnbench.parallel import dryrun
 from tnbench.stages.baseline import run_baseline
 from tnbench.stages.case import run_case
+from tnbench.stages.dry_run import measure_volumes
+from tnbench.stages.prepare import prepare
 
 IN_SHAPE, BATCH = (CHANNELS, SIDE, SIDE), 6
 IMITATED = (
@@ -75,7 +78,7 @@ def test_calls_are_those_of_rank_zero_of_two(text: str, calls: dict[str, list[Ca
 
 def test_a_thousand_ranks() -> None:
     counted = imagined("fsdp", 1024, batch=1024)
-    wanted = step_words(network(True), 1024)
+    wanted = words_by_kind(fsdp_calls(network(True), 1024))
     assert {kind: counted.of(kind) for kind in wanted} == wanted
     assert {call.ranks for call in counted.calls} == {1024}
 
@@ -118,6 +121,21 @@ def test_a_process_of_a_group_cannot_imagine_another(two_ranks: RankPool) -> Non
 def test_what_does_not_spread_cannot_be_imitated() -> None:
     with pytest.raises(UsageError, match="threads does not spread its work over processes; wanted a plug-in that does"):
         dryrun.dry_run(network(True), IN_SHAPE, BATCH, 2, dryrun.Options(of="threads"), ())
+
+
+def test_of_rows_an_inner_ranks_words_are_recorded_who_sends_to_both_sides(tmp_path: Path) -> None:
+    prepared, notes = prepare(job(tmp_path, "dense/full/cnn8/digits/none/dryrun[of=spatial]:3#0")), list[str]()
+    model = prepared.build()
+    found = measure_volumes(prepared, model, notes.append)
+    plugin = bound("spatial:3")
+    first, inner = (
+        counted_step(model, prepared.pictures.in_shape, 128, plugin.module, 3, plugin.options, rank=rank)
+        for rank in (0, 1)
+    )
+    assert found is not None
+    assert first.words < inner.words == found.metrics["words_step"]
+    assert sum(words for _, words in found.samples["words_step"]) == inner.words
+    assert notes[0].startswith("words_step is that of rank 1 of 3, counted in one process")
 
 
 def job(results: Path, text: str, baseline: Any = None) -> Job:

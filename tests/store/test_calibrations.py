@@ -8,10 +8,10 @@ import pytest
 
 from tnbench.core.errors import TnbenchError
 from tnbench.distributed.machine import Curve, Link, Machine, Rate
-from tnbench.store.calibrations import calibration_of, calibrations, save_calibration
+from tnbench.store.calibrations import busy, calibration_of, calibrations, save_calibration
 
 
-def taken(second: int, *, ranks: int = 2, cpu: str = "this") -> Machine:
+def taken(second: int, *, ranks: int = 2, cpu: str = "this", load: float = 0.0) -> Machine:
     return Machine(
         "a machine",
         ranks,
@@ -21,7 +21,8 @@ def taken(second: int, *, ranks: int = 2, cpu: str = "this") -> Machine:
         1e-10,
         1e-6,
         curves={"all_reduce": Curve(((1.0, 1e-4), (10.0, 2e-4)))},
-        measured={"started": f"2026-01-01T00:00:{second:02d}.000000+00:00", "cpu": cpu, "torch": "2"},
+        measured={"started": f"2026-01-01T00:00:{second:02d}.000000+00:00", "cpu": cpu, "torch": "2"}
+        | {"load": load, "cores": 2},
     )
 
 
@@ -42,6 +43,17 @@ def test_the_newest_of_the_processor_counts_and_of_as_many_ranks_before_others(t
     assert calibration_of(tmp_path, cpu="this", torch="2", ranks=8) == taken(3)
     assert calibration_of(tmp_path, cpu="other", torch="2") == taken(4, cpu="other")
     assert calibration_of(tmp_path, cpu="this", torch="3") is None
+
+
+def test_one_of_a_busy_machine_counts_only_where_there_is_no_other(tmp_path: Path) -> None:
+    save_calibration(tmp_path, taken(3, load=1.2))
+    found = calibration_of(tmp_path, cpu="this", torch="2")
+    assert found == taken(3, load=1.2)
+    assert busy(found) == "load 1.2 on 2 cores"
+    save_calibration(tmp_path, taken(1, ranks=4, load=1.0))
+    found = calibration_of(tmp_path, cpu="this", torch="2", ranks=2)
+    assert found == taken(1, ranks=4, load=1.0)
+    assert busy(found) == ""
 
 
 @pytest.mark.parametrize(

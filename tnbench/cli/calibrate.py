@@ -15,31 +15,33 @@ if TYPE_CHECKING:
 
     from tnbench.distributed.machine import Machine
 
-_BUSY = 0.5
-"""Load before the measurement, per core, from which on the numbers are not the machine's own."""
-
 
 def calibrate(
     ranks: Annotated[int, typer.Option(min=2, help="Processes that send to each other.")] = 2,
     threads: Annotated[int, typer.Option(min=1, help="Threads of each.")] = 1,
-    quick: Annotated[bool, typer.Option("--quick", help="Few small sizes: to try it, not to predict by.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Few small sizes: printed to try it, and not kept.")] = False,
     results: Results = RESULTS,
     as_json: AsJson = False,
 ) -> None:
-    """Measure what messages, words and FLOPs cost on this machine, and keep that for predictions: about a minute."""
+    """Measure what messages, words and FLOPs cost on this machine, and keep that for predictions: about a minute.
+
+    What was measured while the machine was busy is kept, but counts only where there is nothing else.
+    """
     from tnbench.distributed.calibrate import calibrate as measure
     from tnbench.distributed.timed_ranks import FULL, QUICK
     from tnbench.store.calibrations import save_calibration
 
     machine = measure(ranks, threads, QUICK if quick else FULL)
-    path = save_calibration(results, machine)
+    path = None if quick else save_calibration(results, machine)
     if as_json:
-        print_json([{"name": path.stem, "summary": machine.name, **machine.to_json()}])
+        print_json([{"summary": machine.name, **machine.to_json()}])
     else:
         _print(machine, path, stdout())
 
 
-def _print(machine: Machine, path: Path, console: Console) -> None:
+def _print(machine: Machine, path: Path | None, console: Console) -> None:
+    from tnbench.store.calibrations import busy
+
     measured = machine.measured
     console.print(f"{machine.name}; torch {measured['torch']}, {measured['started']}", soft_wrap=True)
     console.print(_collectives(machine))
@@ -49,14 +51,16 @@ def _print(machine: Machine, path: Path, console: Console) -> None:
         f"delta {machine.delta_s * 1e9:.4g} ns a word moved, {machine.launch_s * 1e6:.4g} µs an operation",
         soft_wrap=True,
     )
-    if measured["load"] > _BUSY * measured["cores"]:
+    load = busy(machine)
+    if load:
         console.print(
-            f"the machine was busy before (load {measured['load']:.1f} on {measured['cores']} cores); "
-            f"run this again when it is idle",
+            f"the machine was busy before ({load}); run this again when it is idle",
             style="yellow",
             soft_wrap=True,
         )
-    console.print(f"kept as {path}; the newest counts", soft_wrap=True)
+    counts = "it counts where no calibration of the idle machine is" if load else "the newest counts"
+    kept = f"kept as {path}; {counts}" if path else "not kept: what --quick measures is too little to predict by"
+    console.print(kept, soft_wrap=True)
 
 
 def _collectives(machine: Machine) -> Any:

@@ -71,7 +71,7 @@ def all_reduce_messages(ranks: int) -> int:
     return math.ceil(math.log2(ranks))
 
 
-def amdahl(serial_share: float, ranks: int) -> float:
+def amdahl(serial_share: float, ranks: float) -> float:
     """The speedup over one rank where `serial_share` of its time is not shared (Amdahl, AFIPS 1967).
 
     >>> amdahl(0.0, 8), amdahl(1.0, 8)
@@ -82,10 +82,10 @@ def amdahl(serial_share: float, ranks: int) -> float:
     return 1 / (serial_share + (1 - serial_share) / ranks)
 
 
-def serial_share(speedup: float, ranks: int) -> float:
+def serial_share(speedup: float, ranks: float) -> float:
     """The serial share that `speedup` over one rank stands for (Karp and Flatt, CACM 1990); inverse of `amdahl`."""
     if ranks < 2:
-        raise ValueError(f"got {ranks} rank, wanted at least 2, for one rank has no speedup")
+        raise ValueError(f"got {ranks:g} rank, wanted at least 2, for one rank has no speedup")
     return (1 / speedup - 1 / ranks) / (1 - 1 / ranks)
 
 

@@ -4,7 +4,8 @@ What an algorithm puts on the wire is modelled here and nowhere measured. n word
 `tnbench.distributed.collectives` counts it; P ranks; α and β of a link. Rings (Patarasuk and Yuan, JPDC 2009) send
 (P - 1) messages for each pass over the ranks; recursive halving and doubling ("tree" here; Thakur, Rabenseifner and
 Gropp, IJHPCA 2005) sends as many words in ⌈log₂ P⌉ messages. Two levels: reduce-scatter inside each node, all-reduce of
-a rank's piece between the nodes, all-gather inside.
+a rank's piece between the nodes, all-gather inside; an all-to-all goes through the rank of its own node that has the
+receiver's place there, so that what is meant for other nodes crosses the network once and in one message a node.
 """
 
 from __future__ import annotations
@@ -114,6 +115,8 @@ def _two_levels(call: Call, machine: Machine, between: Link) -> float:
     if kind == "broadcast":
         outer, inner = Call(kind, n, nodes), Call(kind, n, G)
         return on_wire(outer).seconds(between) + on_wire(inner).seconds(machine.link)
+    if kind == "all_to_all":
+        return on_wire(Call(kind, n, nodes)).seconds(between) + on_wire(Call(kind, n, G)).seconds(machine.link)
     # Each rank of a node has a piece of n / G words to send to the same place of the other nodes.
     pace = min(on_wire(Call(kind, math.ceil(n / G), nodes), way).seconds(between) for way in ("ring", "tree"))
     return pace + on_wire(Call(kind, n, G)).seconds(machine.link)

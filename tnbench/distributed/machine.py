@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -122,6 +122,14 @@ class Machine:
         forward = _between([(x, rate.forward_s) for x, rate in points], at)
         backward = _between([(x, rate.backward_s) for x, rate in points], at)
         return share * forward, share * backward
+
+    def every(self, step: int) -> Machine:
+        """As groups of every `step`-th rank see it: of the ranks of a node, `per_node` // `step` are in one group.
+
+        >>> Machine("", 8, 1, Link(0, 0), (), 0, 0, between=Link(0, 0), per_node=8).every(4).per_node
+        2
+        """
+        return replace(self, per_node=max(1, self.per_node // step)) if self.per_node else self
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types, with a schema number."""

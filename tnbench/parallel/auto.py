@@ -10,24 +10,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-from torch import nn
 
 from tnbench.core.folders import results_folder
 from tnbench.core.grammar import parse_part
-from tnbench.core.protocols import Crew, RankEntry, Shape
+from tnbench.core.protocols import Crew, Payload, RankEntry, Task
 from tnbench.core.registry import Registry
 from tnbench.distributed.collectives import Group
 from tnbench.distributed.machine import Machine
 from tnbench.distributed.mixed_cuts import Cuts, shard_mixed
-from tnbench.distributed.predict.choice import LAYERS, Asked, choose
+from tnbench.distributed.predict.calibrated import CALIBRATED, uncalibrated
+from tnbench.distributed.predict.choice import LAYERS, Asked, Choice, choose
 from tnbench.distributed.predict.step import WHOLE
 from tnbench.distributed.sharding.crew import sharded_crew
+from tnbench.distributed.sharding.roles import Cut
 from tnbench.distributed.spread import check_threads, launch_spread, refuses_ranks
 from tnbench.measure.environment import device_model, torch_version, usable_cores
-from tnbench.store.calibrations import COMMAND, calibration_of
+from tnbench.store.calibrations import COMMAND, busy, calibration_of
 
 VERSION = 1
 IN_PROCESS = False
@@ -72,14 +73,11 @@ def launch(
     machine = _machine(count)
     assert count is not None, "`refuses` was not asked"
     assert machine is not None, "`refuses` was not asked"
-    work = _work_of(entry)
-    text, cuts, note = f"ddp:{count}", {}, NOTHING_KNOWN
-    if work is not None:
-        alone, each = torch.get_num_threads(), options.threads or max(1, usable_cores() // count)
-        asked = Asked(work.in_shape, work.batch, count, each, alone, options.exact)
-        chosen = choose(work.model, asked, machine)
-        text, cuts = chosen.text, dict(chosen.cuts)
-        note = f"auto, by the calibration of {machine.measured['started']} ({machine.name}): {chosen.sentence()}"
+    task = _task_of(entry)
+    text, cuts, note = f"ddp:{count}", dict[str, Cut](), NOTHING_KNOWN
+    if task is not None:
+        chosen = _chosen(task, machine, count, options)
+        text, cuts, note = chosen.text, dict(chosen.cuts), _note(task, machine, chosen)
     noted = partial(_noted, entry=entry, note=note)
     if text == LAYERS:
         return launch_spread(noted, partial(_spread, cuts=cuts), count, options, device, plugin_files)
@@ -91,22 +89,26 @@ def launch(
     return results
 
 
-class _Work(NamedTuple):
-    """What an entry is about to train or to time."""
-
-    model: nn.Module
-    in_shape: Shape
-    batch: int
+def _task_of(entry: RankEntry) -> Task | None:
+    """What the payload of a partial entry says of it; None where it has none."""
+    given = getattr(entry, "keywords", {}).values()
+    return next((each.task() for each in given if isinstance(each, Payload)), None)
 
 
-def _work_of(entry: RankEntry) -> _Work | None:
-    """What is bound to a partial entry as one value with `model`, `recipe`, and `batch` or `pictures`."""
-    for given in getattr(entry, "keywords", {}).values():
-        model, recipe = getattr(given, "model", None), getattr(given, "recipe", None)
-        pictures = getattr(given, "batch", getattr(given, "pictures", None))
-        if isinstance(model, nn.Module) and recipe is not None and pictures is not None:
-            return _Work(model, tuple(pictures.shape[1:]), min(recipe.batch_size, len(pictures)))
-    return None
+def _chosen(task: Task, machine: Machine, count: int, options: Options) -> Choice:
+    alone, each = torch.get_num_threads(), options.threads or max(1, usable_cores() // count)
+    asked = Asked(task.in_shape, task.batch, count, each, alone, options.exact, task.whole_weights, task.recipe.compile)
+    return choose(task.model, asked, machine)
+
+
+def _note(task: Task, machine: Machine, chosen: Choice) -> str:
+    """What was chosen by which calibration, and how far that is from what is run."""
+    load, other = busy(machine), uncalibrated(task.recipe, task.dtype)
+    taken = f", of a busy machine ({load}), for there is no other" if load else ""
+    apart = f"; the calibration is of {CALIBRATED}, and this has {other}, of which nothing is known" if other else ""
+    return (
+        f"auto, by the calibration of {machine.measured['started']} ({machine.name}){taken}: {chosen.sentence()}{apart}"
+    )
 
 
 def _machine(count: int | None) -> Machine | None:

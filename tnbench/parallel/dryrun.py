@@ -1,4 +1,4 @@
-"""Dry run: one process counts what rank 0 of many would send in a step of another plug-in; nothing is trained."""
+"""Dry run: one process counts what a rank of many would send in a step of another plug-in; nothing is trained."""
 
 from __future__ import annotations
 
@@ -46,9 +46,15 @@ def launch(
 
 
 def dry_run(
-    model: nn.Module, in_shape: Shape, batch: int, count: int, options: Options, plugin_files: Sequence[Path]
+    model: nn.Module,
+    in_shape: Shape,
+    batch: int,
+    count: int,
+    options: Options,
+    plugin_files: Sequence[Path],
+    rank: int = 0,
 ) -> Counted:
-    """The collectives of rank 0 in one training step of `model` on a global `batch` of `in_shape` (C, H, W) pictures.
+    """The collectives of one rank in one training step of `model` on a global `batch` of `in_shape` (C, H, W) pictures.
 
     Raises UsageError for a plug-in that does not spread its work over processes, NotApplicable with the reason where
     there are too many of them for the network or the batch.
@@ -59,4 +65,4 @@ def dry_run(
             f"parallel dryrun[of={options.of}]: {options.of} does not spread its work over processes; "
             f"wanted a plug-in that does, such as ddp or bottleneck_tp"
         )
-    return counted_step(model, in_shape, batch, imitated.module, count, imitated.options)
+    return counted_step(model, in_shape, batch, imitated.module, count, imitated.options, rank=rank)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from tnbench.distributed.bounds import amdahl as amdahl
+from tnbench.distributed.bounds import serial_share
 from tnbench.measure.statistics import Estimate
 
 
@@ -16,16 +18,7 @@ def karp_flatt(speedup: float, cores: int) -> float | None:
     >>> karp_flatt(1.6, 2)
     0.25
     """
-    return (1 / speedup - 1 / cores) / (1 - 1 / cores) if cores > 1 and speedup > 0 else None
-
-
-def amdahl(serial: float, cores: float) -> float:
-    """The most speedup on so many cores where a share of the work is serial (Amdahl, AFIPS 1967).
-
-    >>> amdahl(0.25, 2)
-    1.6
-    """
-    return 1 / (serial + (1 - serial) / cores)
+    return serial_share(speedup, cores) if cores > 1 and speedup > 0 else None
 
 
 def fitted_serial_share(speedups: Mapping[int, float]) -> float | None:

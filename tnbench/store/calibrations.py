@@ -1,6 +1,7 @@
 """Calibrations of machines for the cost model: JSON files in the folder `calibrations` of the results.
 
-Each calibration is a file of its own, named by when it was taken, and none is ever rewritten; the newest counts.
+Each calibration is a file of its own, named by when it was taken, and none is ever rewritten; the newest counts, one of
+an idle machine before any of a busy one.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from tnbench.core.errors import TnbenchError
 from tnbench.distributed.machine import Machine
 
 COMMAND = "tnbench calibrate"
+BUSY = 0.5
+"""Load before the measurement, per core, above which the numbers are not the machine's own."""
 
 
 def save_calibration(results: Path, machine: Machine) -> Path:
@@ -40,10 +43,17 @@ def calibrations(results: Path) -> list[Machine]:
 def calibration_of(results: Path, *, cpu: str, torch: str, ranks: int | None = None) -> Machine | None:
     """The newest calibration of processor `cpu` with `torch`'s version; one over `ranks` ranks before any other.
 
-    None where there is none: what was measured on another processor or with another torch says nothing here.
+    One that was taken while the machine was busy counts only where there is no other. None where there is none: what
+    was measured on another processor or with another torch says nothing here.
     """
     own = [m for m in calibrations(results) if (m.measured.get("cpu"), m.measured.get("torch")) == (cpu, torch)]
-    return max(own, key=lambda machine: (machine.ranks == ranks, machine.measured["started"]), default=None)
+    return max(own, key=lambda m: (not busy(m), m.ranks == ranks, m.measured["started"]), default=None)
+
+
+def busy(machine: Machine) -> str:
+    """How busy the machine was before it was measured, where that was too much; else empty."""
+    load, cores = machine.measured.get("load", 0.0), machine.measured.get("cores", 1)
+    return f"load {load:.1f} on {cores} cores" if load > BUSY * cores else ""
 
 
 def _folder(results: Path) -> Path:

@@ -46,7 +46,9 @@ class Asked:
     """What a choice is made for: `batch` pictures of `in_shape` (C, H, W) in a step, on `ranks` ranks.
 
     Each rank has `threads` threads, and a single process `threads_alone`. With `exact`, only ways that train as a
-    single process does: BatchNorm's statistics are over the whole batch, and there is no pipeline for it.
+    single process does: BatchNorm's statistics are over the whole batch, and there is no pipeline for it. With
+    `whole_weights`, only ways that leave the whole network on each process; with `compiled`, only those whose layers
+    no other process has a part in.
     """
 
     in_shape: Shape
@@ -55,12 +57,15 @@ class Asked:
     threads: int
     threads_alone: int
     exact: bool = False
+    whole_weights: bool = False
+    compiled: bool = False
 
 
 def choose(model: nn.Module, asked: Asked, machine: Machine) -> Choice:
     """The way with the shortest predicted step; of equals the first, single before all others.
 
-    Ways are one process, its threads, `ranks` ranks by each backend, and `LAYERS`.
+    Ways are one process, its threads, and, as far as the training bears them, `ranks` ranks by each backend, and
+    `LAYERS`.
     """
     network = network_of(model, asked.in_shape)
     found: dict[str, Prediction | str] = {
@@ -75,7 +80,7 @@ def choose(model: nn.Module, asked: Asked, machine: Machine) -> Choice:
         )
         for text in ways(network, asked)
     }
-    cuts = choose_cuts(network, asked, machine)
+    cuts = {} if asked.whole_weights or asked.compiled else choose_cuts(network, asked, machine)
     if len(set(cuts.values())) > 1 or (cuts and set(cuts) != set(network.chains)):
         found[LAYERS] = _predicted(network, asked, machine, cuts)
     known = {text: each for text, each in found.items() if isinstance(each, Prediction)}
@@ -86,8 +91,11 @@ def choose(model: nn.Module, asked: Asked, machine: Machine) -> Choice:
 def ways(network: Network, asked: Asked) -> Sequence[str]:
     """Parallel parts that are looked at."""
     synchronised = "[bn=sync]" if asked.exact and network.norms else ""
-    names = [f"ddp{synchronised}", f"fsdp{synchronised}", "rank_tp", "bottleneck_tp", "bottleneck_tp[core=split]"]
-    names += ["spatial"] if asked.exact and network.norms else ["spatial", "pipeline"]
+    names = [f"ddp{synchronised}"]
+    if not (asked.whole_weights or asked.compiled):
+        names += [f"fsdp{synchronised}", "rank_tp", "bottleneck_tp", "bottleneck_tp[core=split]"]
+        names += [] if asked.exact and network.norms else ["pipeline"]
+    names += [] if asked.compiled else ["spatial"]
     return ["single", *(f"{name}:{asked.ranks}" for name in ("threads", *names))]
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from torch import nn
+from torch import Tensor, nn
 
 from tnbench.distributed.collectives import Call
 from tnbench.distributed.cost import call_seconds
-from tnbench.distributed.fully_sharded import blocks, padded
+from tnbench.distributed.fully_sharded import blocks
 from tnbench.distributed.machine import Machine
 from tnbench.distributed.predict.network import Network
 from tnbench.distributed.predict.share import Pass, Share
@@ -24,7 +24,7 @@ def buckets(share: Share, bucket_mb: float) -> list[tuple[int, int]]:
     """
     found, words, cap = [], 0, bucket_mb * _MIB / _WORD_BYTES
     for place in reversed(range(len(share.parts))):
-        own = share.parts[place].own_weights
+        own = share.parts[place].own_trained
         words += own
         if own and words >= cap:
             found.append((place, words))
@@ -33,37 +33,63 @@ def buckets(share: Share, bucket_mb: float) -> list[tuple[int, int]]:
 
 
 def ddp_calls(share: Share, network: Network, ranks: int, bucket_mb: float, *, buffers: bool) -> tuple[Call, ...]:
-    """All-reduces of gradients, and before them the broadcast of rank 0's running statistics, where that is done."""
+    """All-reduces of gradients, those of trained weights.
+
+    Before them comes the broadcast of rank 0's running statistics, where that is done.
+    """
     sent = (Call("broadcast", network.buffers, ranks),) if buffers and network.buffers else ()
     return (*sent, *(Call("all_reduce", words, ranks) for _, words in buckets(share, bucket_mb)))
 
 
+def weight_calls(share: Share, ranks: int) -> tuple[Call, ...]:
+    """Broadcasts after a step of an optimiser whose state the ranks share out: of every weight, by who moved it."""
+    return tuple(Call("broadcast", part.own_weights, ranks) for part in share.parts if part.own_weights)
+
+
 def batch_norm_calls(share: Share, network: Network, ranks: int) -> tuple[Call, ...]:
     """Of statistics over the whole batch: 2C + 1 words forward and 2C backward for each BatchNorm of C channels."""
-    channels = [part.op.out[0] for part in share.parts if part.op.name in network.norms]
-    return tuple(Call("all_reduce", words, ranks) for C in channels for words in (2 * C + 1, 2 * C))
+    found = []
+    for part, entering in zip(share.parts, network.entering, strict=True):
+        if part.op.name in network.norms:
+            C = part.op.out[0]
+            found += [2 * C + 1, 2 * C] if entering or part.op.trained else [2 * C + 1]
+    return tuple(Call("all_reduce", words, ranks) for words in found)
 
 
 def fsdp_calls(model: nn.Module, ranks: int) -> tuple[Call, ...]:
     """Of torch's `fully_shard`, block by block: gathered before forward and before backward, gradients scattered.
 
-    What belongs to no block is gathered once.
+    What belongs to no block is gathered once. The backward pass ends at the first block that is trained, while torch
+    has fetched one block more by then.
     """
-    inner = [words for block in blocks(model) if (words := padded(block, ranks))]
-    rest = padded(model, ranks) - sum(inner)
-    gathers = [Call("all_gather", words, ranks) for words in [*inner, *inner, rest] if words]
-    return (*gathers, *(Call("reduce_scatter", words, ranks) for words in [*inner, rest] if words))
+    inner, trained = _padded(model, ranks, frozen=True), _padded(model, ranks, frozen=False)
+    first = next((place for place, words in enumerate(trained[:-1]) if words), len(trained))
+    gathers = [Call("all_gather", words, ranks) for words in [*inner, *inner[max(0, first - 1) : -1]] if words]
+    return (*gathers, *(Call("reduce_scatter", words, ranks) for words in trained if words))
+
+
+def _padded(model: nn.Module, ranks: int, *, frozen: bool) -> list[int]:
+    """Words of each block, and last of what belongs to none: of all tensors, or of those that are trained."""
+    whole, *own = (
+        padded_words((each for each in block.parameters() if frozen or each.requires_grad), ranks)
+        for block in (model, *blocks(model))
+    )
+    return [*own, whole - sum(own)]
+
+
+def padded_words(tensors: Iterable[Tensor], ranks: int) -> int:
+    """Words of `tensors` when the first side of each is rounded up to a multiple of `ranks`."""
+    return sum(-(-len(values) // ranks) * ranks * values[0].numel() for values in tensors)
 
 
 def exposed_seconds(share: Share, passes: Sequence[Pass], calls: Sequence[Call], bucket_mb: float, m: Machine) -> float:
-    """What the step waits for all-reduces where they run beside the backward pass, one after the other.
+    """What the step waits for `calls`, all-reduces of gradients, one after the other beside the backward pass.
 
     A bucket can go when the backward pass has come to the first of its layers; what is left when the pass is over is
     waited for. A bound from below: sending is taken to slow nothing.
     """
-    sends = [call for call in calls if call.kind == "all_reduce"]
     done = 0.0
-    for ready, call in zip(_ready(share, passes, bucket_mb), sends, strict=True):
+    for ready, call in zip(_ready(share, passes, bucket_mb), calls, strict=True):
         done = max(done, ready) + call_seconds(call, m)
     return max(0.0, done - sum(each.backward_s for each in passes))
 

@@ -6,9 +6,11 @@ Sizes come from one picture on the meta device, so nothing is computed and no we
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import accumulate
+from operator import or_
 from typing import Any
 
 import torch
@@ -39,6 +41,8 @@ class Op:
     weights: int
     inp: Shape
     out: Shape
+    trained: int = 0
+    """Words of `weights` that are trained: frozen ones have no gradients to sum, and the optimiser leaves them."""
     bias: int = 0
     """Words of `weights` that are a bias."""
     window: Window | None = None
@@ -70,6 +74,11 @@ class Network:
         """As `mixed_cuts.graph_of` gives it, traced once. Raises NotApplicable where the network cannot be traced."""
         return graph_of(self.model, self.in_shape)
 
+    @cached_property
+    def entering(self) -> tuple[bool, ...]:
+        """Of each operation, whether what enters it wants a gradient: some operation before it has weights to train."""
+        return tuple(accumulate((op.trained > 0 for op in self.ops[:-1]), or_, initial=False))
+
     @property
     def weights(self) -> int:
         """Words of all parameters."""
@@ -82,7 +91,8 @@ def network_of(model: nn.Module, in_shape: Shape) -> Network:
     Functions that are called without a module (an addition of two branches, say) are not seen.
     """
     chains = chains_of(model)
-    tracer = _Tracer({id(factor): name for name, chain in chains.items() for factor in chain})
+    trained = {name for name, value in model.named_parameters(remove_duplicate=False) if value.requires_grad}
+    tracer = _Tracer({id(factor): name for name, chain in chains.items() for factor in chain}, trained)
     state = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     dtype = next((value.dtype for value in model.parameters()), torch.float32)
     modes = {module: module.training for module in model.modules()}
@@ -108,6 +118,7 @@ def network_of(model: nn.Module, in_shape: Shape) -> Network:
 @dataclass
 class _Tracer:
     chain_of: Mapping[int, str]
+    trained: Collection[str]
     ops: list[Op] = field(default_factory=list)
     seen: set[int] = field(default_factory=set)
 
@@ -119,7 +130,9 @@ class _Tracer:
 
     def op(self, name: str, module: nn.Module, inp: Tensor, out: Tensor) -> Op:
         counts = isinstance(module, (_ConvNd, nn.Linear)) or _counts_itself(module)
-        weights = 0 if id(module) in self.seen else sum(parameter.numel() for parameter in module.parameters())
+        # In a call with weights on the meta device only the names still tell which of them are trained.
+        own = {} if id(module) in self.seen else {n: each.numel() for n, each in module.named_parameters(prefix=name)}
+        weights = sum(own.values())
         self.seen.add(id(module))
         kind, channels = _kind(module, inp, out)
         return Op(
@@ -130,6 +143,7 @@ class _Tracer:
             weights,
             tuple(inp.shape[1:]),
             tuple(out.shape[1:]),
+            sum(words for n, words in own.items() if n in self.trained),
             _bias(module) if weights else 0,
             _window(module),
             self.chain_of.get(id(module), ""),

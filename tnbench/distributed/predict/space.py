@@ -28,7 +28,7 @@ def spatial_share(network: Network, batch: float, ranks: int) -> Share | str:
     calls = [*_sums(network, on_rows, batch, ranks), *_leaving(on_rows[-1], whole, batch, ranks)]
     parts = [Part(op, batch, 1 / ranks) for op in on_rows] + [Part(op, batch) for op in whole]
     note = f"{len(on_rows)} of {len(parts)} operations are on rows of the pictures"
-    return Share(tuple(parts), (*_halos(on_rows, batch, ranks), *calls), notes=(note,))
+    return Share(tuple(parts), (*_halos(network, on_rows, batch, ranks), *calls), notes=(note,))
 
 
 def _on_rows(ops: Sequence[Op], ranks: int) -> Sequence[Op]:
@@ -43,9 +43,13 @@ def _has_rows(op: Op, ranks: int) -> bool:
     return len(op.inp) >= ROWS and len(op.out) >= ROWS and min(op.inp[1], op.out[1]) >= ranks
 
 
-def _halos(ops: Sequence[Op], batch: float, ranks: int) -> list[Call]:
+def _halos(network: Network, ops: Sequence[Op], batch: float, ranks: int) -> list[Call]:
     """Of the rank that sends most: rows forward, and their gradients backward where what entered wants one."""
-    each = [_halos_of(op, batch, ranks, place > 0) for place, op in enumerate(ops) if op.window not in (None, Window())]
+    each = [
+        _halos_of(op, batch, ranks, wants)
+        for op, wants in zip(ops, network.entering, strict=False)
+        if op.window not in (None, Window())
+    ]
     busiest = max(range(ranks), key=lambda rank: sum(sum(own[rank]) for own in each))
     return [Call("exchange", words, ranks) for own in each for words in own[busiest] if words]
 
@@ -60,11 +64,11 @@ def _halos_of(op: Op, batch: float, ranks: int, wants_gradient: bool) -> list[tu
 
 
 def _sums(network: Network, ops: Sequence[Op], batch: float, ranks: int) -> list[Call]:
-    """Gradients of each layer's weights, a chain's at once; BatchNorm's go with its statistics."""
+    """Gradients of each layer's trained weights, a chain's at once; BatchNorm's go with its statistics."""
     words: dict[str, int] = {}
     for op in ops:
         if op.name not in network.norms:
-            words[op.chain or op.name] = words.get(op.chain or op.name, 0) + op.weights
+            words[op.chain or op.name] = words.get(op.chain or op.name, 0) + op.trained
     channels = [op.inp[0] for op in ops if op.name in network.norms]
     statistics = [each for C in channels for each in (2 * C + 1, 2 * C)]
     return [Call("all_reduce", each, ranks) for each in (*words.values(), *statistics) if each]

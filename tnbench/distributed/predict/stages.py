@@ -16,37 +16,38 @@ from tnbench.distributed.predict.network import Network
 from tnbench.distributed.predict.share import Part, Share
 
 
-def pipeline_share(network: Network, batch: float, ranks: int, micro_batches: int) -> Share | str:
+def pipeline_share(network: Network, batch: int, ranks: int, micro_batches: int) -> Share | str:
     """What the busiest rank computes for all micro-batches, and what the rank that sends most sends.
 
-    The step is longer than the busiest rank's work by the bubble's (P - 1) / M. The reason where there are not as many
-    stages.
+    There are at most as many micro-batches as pictures. Each operation is started once for each of them, and the step
+    is longer than the busiest rank's work by the bubble's (P - 1) / M. The reason where there are not as many stages.
     """
     like = next(network.model.parameters())
     try:
         made = split(network.model, torch.zeros(1, *network.in_shape, dtype=like.dtype, device=like.device), ranks)
     except NotApplicable as reason:
         return str(reason)
+    goes = min(micro_batches, batch)
     busiest = max(range(ranks), key=lambda stage: made.macs[stage])
     stages = _stages(network, made)
-    calls = max((_calls(made, stage, batch, micro_batches) for stage in range(ranks)), key=_words)
+    calls = max((_calls(made, stage, batch, goes) for stage in range(ranks)), key=_words)
     note = f"the largest of {ranks} stages has {made.macs[busiest] / sum(made.macs):.0%} of the multiply-accumulates"
     return Share(
-        tuple(Part(op, batch) for op, stage in zip(network.ops, stages, strict=True) if stage == busiest),
+        tuple(Part(op, batch, goes=goes) for op, stage in zip(network.ops, stages, strict=True) if stage == busiest),
         tuple(calls),
-        stretch=1 + (ranks - 1) / micro_batches,
-        notes=(f"{note}; the bubble adds {(ranks - 1) / micro_batches:.0%}",),
+        stretch=1 + (ranks - 1) / goes,
+        notes=(f"{note}; the bubble adds {(ranks - 1) / goes:.0%}",),
     )
 
 
-def _calls(made: Split, stage: int, batch: float, micro_batches: int) -> list[Call]:
+def _calls(made: Split, stage: int, batch: int, goes: int) -> list[Call]:
     """Of one rank: activations on, gradients back, and the last stage's scores to all."""
     ranks = len(made.macs)
-    micro = batch / micro_batches
+    micro = [batch // goes + (number < batch % goes) for number in range(goes)]
     sent = [math.prod(made.leaves[stage].sides)] if stage < ranks - 1 else []
     sent += [math.prod(made.leaves[stage - 1].sides)] if stage else []
-    scores = Call("broadcast", round(batch * math.prod(made.leaves[-1].sides)), ranks)
-    return [scores, *(Call("exchange", round(micro * words), ranks) for words in sent for _ in range(micro_batches))]
+    scores = Call("broadcast", batch * math.prod(made.leaves[-1].sides), ranks)
+    return [scores, *(Call("exchange", pictures * words, ranks) for words in sent for pictures in micro)]
 
 
 def _words(calls: list[Call]) -> int:

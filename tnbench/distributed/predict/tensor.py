@@ -59,13 +59,11 @@ def _by_op(network: Network, given: dict[str, list[Role]]) -> dict[int, Role]:
 
 def _within(network: Network, by_op: dict[int, Role], ranks: int) -> Iterator[tuple[str, int]]:
     """Kind and words for one picture of what the factors exchange, forward and backward."""
-    wants_gradient = False
-    for op in network.ops:
+    for op, wants_gradient in zip(network.ops, network.entering, strict=True):
         role = by_op.get(id(op))
-        wants_gradient = wants_gradient or op.weights > 0
         if role is None:
             continue
-        if role.copies and (wants_gradient and op is not network.ops[0]):
+        if role.copies and wants_gradient:
             yield "all_reduce", math.prod(op.inp)
         if role.sums:
             yield "all_reduce", math.prod(op.out)
