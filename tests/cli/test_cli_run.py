@@ -97,9 +97,15 @@ def test_a_run_records_summarises_and_writes_the_page_once(tnb: Tnb, small: str,
 
 def test_a_selection_leaves_the_rest_of_the_suite_on_its_page(tnb: Tnb, small: str, tmp_path: Path) -> None:
     tnb("run", "--suite", small, *INLINE)
-    ran = tnb("run", "--suite", small, "--select", "method=svd", *INLINE)
-    assert "dense" not in ran.stdout
-    assert "dense" in (tmp_path / ran.stdout.splitlines()[-1]).with_name("records.csv").read_text()
+    for part in (("--select", "method=svd"), ("--case", "svd/x2/cnn8/digits/finetune/single#0")):
+        ran = tnb("run", "--suite", small, *part, *INLINE)
+        assert "dense" not in ran.stdout
+        assert "dense" in (tmp_path / ran.stdout.splitlines()[-1]).with_name("records.csv").read_text()
+
+
+def test_a_page_of_a_part_of_a_suite_says_what_was_not_run(tnb: Tnb, small: str, tmp_path: Path) -> None:
+    ran = tnb("run", "--suite", small, "--select", "method=dense", *INLINE)
+    assert "<b>1</b> not run yet" in (tmp_path / ran.stdout.splitlines()[-1]).read_text()
 
 
 def test_the_recorded_command_asks_for_the_same_record(tnb: Tnb, small: str, tmp_path: Path) -> None:
@@ -166,7 +172,9 @@ def test_a_method_that_breaks_fails_its_case_alone_and_quiet_says_only_that(
     assert line.startswith("failed ")
     assert "this method breaks" in line
     assert sorted(record.status for record in Store(tmp_path / "results").records()) == ["failed", "ok", "ok"]
-    assert tnb(*arguments).exit_code == 1, "a failed record that stands counts too"
+    again = tnb(*arguments)
+    assert again.exit_code == 1, "a failed record that stands counts too"
+    assert "\n1 case ended badly in an earlier run; --rerun failed runs what did again\n" in again.stdout
 
 
 @pytest.mark.parametrize("status", STATUSES)

@@ -180,6 +180,13 @@ def test_the_rules_are_twelve_and_all_kept_where_all_is_recorded():
     assert "dense 24" in rules[1].by
 
 
+def test_cases_of_the_suite_that_were_not_run_are_a_subset_without_a_reason():
+    rows = make_rows(strong(seeds=2))
+    subsets = [make_checklist(rows, make_scalings(make_points(rows)), len(rows) + more)[1] for more in (0, 3)]
+    assert [judged.verdict for judged in subsets] == [KEPT, NOT_KEPT]
+    assert "; 3 not run; " in subsets[1].by
+
+
 def test_nothing_that_scales_has_no_checklist():
     assert rules_of([spread(f"dense/full/{TAIL}/single#0", 5.0)]) == {}
 

@@ -1,4 +1,4 @@
-from reporting_factory import measured, record, scaling, sweep, troubled
+from reporting_factory import measured, over_ranks, record, scaling, sweep, troubled
 from rich.console import Console
 
 from tnbench.reporting.terminal import summary_table
@@ -51,6 +51,27 @@ def test_speedups_are_told_as_they_are():
     assert "resnet20  threads:2" in text
     assert "n = 1: the interval is within one launch" in text
     assert text.index("ddp:2") < text.index("Speed of a training step")
+
+
+def over_two_ranks():
+    tail = "resnet20/digits/finetune"
+    one = over_ranks(f"dense/full/{tail}/threads:1#0", 100.0)
+    return one, over_ranks(f"dense/full/{tail}/ddp:2#0", 80.0, processes=2)
+
+
+def test_a_machine_that_others_used_is_told_beside_the_speedup():
+    one, two = over_two_ranks()
+    assert "*" not in shown([one, two], 120)
+    two.metrics["core_share"] = 40.0
+    text = shown([one, two], 120)
+    assert "ddp:2 *" in text
+    assert "* others used the machine meanwhile, so this says little" in text
+
+
+def test_without_its_base_a_speedup_is_missed_and_not_left_out_silently():
+    one, two = over_two_ranks()
+    assert "no speedup without its base: run the same cases with threads:1" in shown([two], 120)
+    assert "no speedup" not in shown([one, two], 120)
 
 
 def test_brackets_in_cases_and_reasons_are_text():

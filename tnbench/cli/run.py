@@ -31,6 +31,7 @@ from tnbench.core.registry import Registry
 
 if TYPE_CHECKING:
     from tnbench.sweep.executors import Executor
+    from tnbench.sweep.plan import Plan
     from tnbench.sweep.runner import Outcome
 
 
@@ -66,8 +67,9 @@ def run(
     outcome = run_plan(made, store=store, registry=registry, executor=runs, listener=listener, max_time_s=max_time)
     if not quiet:
         print_summary(outcome, out)
+        _say_how_to_rerun(made, out)
     shown = [*outcome.records, *left_out_of_suite(asked, made.entries, results, registry)]
-    typer.echo(write_page(shown, made, reports, expected=max(len(shown), len(made.entries))))
+    typer.echo(write_page(shown, made, reports, expected=max(len(shown), made.whole)))
     raise typer.Exit(exit_code(outcome))
 
 
@@ -76,6 +78,15 @@ def exit_code(outcome: Outcome) -> int:
     if outcome.interrupted:
         return 130
     return int(any(record.status in BAD_STATUSES for record in outcome.records))
+
+
+def _say_how_to_rerun(made: Plan, out: Console) -> None:
+    """A case that ended badly is not run again by itself, since it would most often end so again."""
+    kept = [entry.record.status for entry in made.entries if entry.action == "done" and entry.record]
+    bad = [status for status in kept if status in BAD_STATUSES]
+    if bad:
+        again = ",".join(dict.fromkeys(bad))
+        out.print(f"{counted(len(bad), 'case')} ended badly in an earlier run; --rerun {again} runs what did again")
 
 
 def _executor(name: ExecutorName) -> Executor:

@@ -47,8 +47,8 @@ def chosen_lines(chosen: Chosen, lines: Iterable[Line], registry: Registry) -> l
 
 
 def left_out_of_suite(asked: Chosen, planned: Sequence[Entry], results: Path, registry: Registry) -> list[Record]:
-    """Stored records of the suite's cases that `--select` left out: the suite's page goes on showing them."""
-    if asked.case or not asked.select:
+    """Stored records of the suite's cases that `--select` or `--case` left out; its page goes on showing them."""
+    if not (asked.case or asked.select) or (asked.case and not asked.suite):
         return []
     cases = {entry.case.id for entry in planned}
     with suppress(UsageError):  # nothing is stored

@@ -40,6 +40,8 @@ class Evidence:
 
     rows: Sequence[Row]
     scalings: Sequence[Scaling]
+    not_run: int = 0
+    """Cases of the suite that have no row."""
 
     @property
     def records(self) -> list[Record]:
@@ -54,11 +56,11 @@ class Evidence:
 Judgement = tuple[str, str]
 
 
-def make_checklist(rows: Sequence[Row], scalings: Sequence[Scaling]) -> list[Judged]:
-    """All twelve, in order; none where nothing scales."""
+def make_checklist(rows: Sequence[Row], scalings: Sequence[Scaling], expected: int | None = None) -> list[Judged]:
+    """All twelve, in order; none where nothing scales. `expected` is how many cases there are, where that is known."""
     if not scalings:
         return []
-    evidence = Evidence(rows, scalings)
+    evidence = Evidence(rows, scalings, max(0, (expected or 0) - len(rows)))
     return [Judged(number, rule, *judge(evidence)) for number, (rule, judge) in enumerate(_RULES, 1)]
 
 
@@ -83,8 +85,14 @@ def _subsets(evidence: Evidence) -> Judgement:
     silent = [row for row in evidence.rows if not row.ok and not row.record.reason]
     lost = sum(not row.ok for row in evidence.rows)
     limits = {int(limit) for record in evidence.records if (limit := record.settings.get("limit_train")) is not None}
-    said = f"{formatting.counted(lost, 'case')} without a result, {len(silent)} of them without a reason; limit_train: "
-    return _kept(not silent and not limits, said + (", ".join(map(str, sorted(limits))) or "all pictures"))
+    said = (
+        f"{formatting.counted(lost, 'case')} without a result, {len(silent)} of them without a reason; "
+        f"{evidence.not_run} not run; limit_train: "
+    )
+    return _kept(
+        not silent and not evidence.not_run and not limits,
+        said + (", ".join(map(str, sorted(limits))) or "all pictures"),
+    )
 
 
 def _means(evidence: Evidence) -> Judgement:

@@ -90,7 +90,7 @@ def render_page(
         speeds=_speed_facets(points, drawn),
         trend=TREND,
         busy=BUSY,
-        checklist=make_checklist(rows, make_scalings(points)),
+        checklist=make_checklist(rows, make_scalings(points), expected),
         plot=plot if plot["x"] and plot["y"] else None,
         plotly=_script(get_plotlyjs()),
         metrics=metrics_shown(rows),

@@ -19,6 +19,7 @@ from tnbench.reporting.scaling import Scaling, make_scalings
 
 _COLOURS = {"ok": "green", "skipped": "yellow", "interrupted": "yellow"}
 _BAD = "red"
+_BUSY_MARK = "*"
 
 
 def summary_table(records: Sequence[Record]) -> RenderableType:
@@ -33,6 +34,10 @@ def summary_table(records: Sequence[Record]) -> RenderableType:
     scalings = make_scalings(points)
     if scalings:
         parts.append(_speedup_table(scalings))
+    elif any(row.ok and "fixed_step_ms" in row.record.metrics for row in rows):
+        parts.append(
+            Text("no speedup without its base: run the same cases with threads:1 in the place of their parallel part")
+        )
     spaced = [part for table in parts for part in (table, Text())]
     return Group(*spaced, _statuses(rows), *_reasons(rows))
 
@@ -75,9 +80,12 @@ def _accuracy_cells(point: Point) -> list[str]:
 def _speedup_table(scalings: Sequence[Scaling]) -> Table:
     numeric = ("parallel", "cores", "step ms", "speedup", "95 %", "n", "efficiency", "same\ncores")
     table = _table("Speed of a training step", ("method", "rank", "model"), numeric)
+    said = []
     if any(scaling.speedup and scaling.speedup.launches == 1 for scaling in scalings):
-        table.caption = Text("n = 1: the interval is within one launch", style="dim")
-        table.caption_justify = "left"
+        said.append("n = 1: the interval is within one launch")
+    if any(scaling.busy for scaling in scalings):
+        said.append(f"{_BUSY_MARK} others used the machine meanwhile, so this says little")
+    table.caption, table.caption_justify = Text("\n".join(said), style="dim"), "left"
     for scaling in scalings:
         cells = [Text(cell) for cell in _speedup_cells(scaling)]
         table.add_row(*cells, style="yellow" if scaling.note else "")
@@ -95,7 +103,7 @@ def _speedup_cells(scaling: Scaling) -> list[str]:
         point.method,
         point.rank,
         point.context.model,
-        scaling.parallel,
+        scaling.parallel + (f" {_BUSY_MARK}" if scaling.busy else ""),
         str(scaling.cores or formatting.MISSING),
         formatting.significant(scaling.step_ms.value if scaling.step_ms else None),
         *told,

@@ -83,6 +83,8 @@ class Plan:
     """Ids of the store's lines that the plan was made from: any other was written since."""
     cost: str = ""
     """What the suite says of its cost: that of all its cases."""
+    whole: int = 0
+    """How many cases there are with those that `--select` left out."""
 
     @property
     def device_model(self) -> str | None:
@@ -109,7 +111,7 @@ def make_plan(request: Request, registry: Registry, store: Store) -> Plan:
     planner = _Planner(request, registry, store, settings, limits)
     entries = tuple(planner.entry(cell) for cell in _selected(suite.cells, request.select, registry))
     nodes = tuple(planner.baselines.nodes.values())
-    return Plan(suite.name, suite.summary, settings, limits, entries, nodes, seen, suite.cost)
+    return Plan(suite.name, suite.summary, settings, limits, entries, nodes, seen, suite.cost, len(suite.cells))
 
 
 def _suite(request: Request, registry: Registry) -> Suite:
@@ -160,8 +162,8 @@ class _Planner:
             skipped = skip_record(case, reason, self._settings, self._limits)
             return Entry(case, skipped.key, "skip", reason, None, skipped)
         imported = self.baselines.imported(case)
-        digest = imported.digest if imported else None
-        key, identity = record_key(case, self._settings, digest), self._facts.identity(case, digest)
+        served = imported.identity if imported else None
+        key, identity = record_key(case, self._settings, served), self._facts.identity(case, served)
         settings, request = self._settings.as_json(), self._request
         wanted = Wanted(key, settings, identity, self._limits, request.fresh, request.rerun)
         record, why = judge(self._earlier[case.id], wanted)

@@ -31,7 +31,7 @@ def speedup_bars(scalings: Sequence[Scaling], looks: Mapping[str, Look], *, name
         axes.set_yticks(range(len(shown)), [f"{scaling.point.label}, {scaling.parallel}" for scaling in shown])
         axes.tick_params(axis="y", length=0, labelcolor=INK)
         axes.set_ylim(len(shown) - 0.4, -0.6)
-        axes.set_xlim(0, 1.75 * most)
+        axes.set_xlim(0, 2.2 * most)
         axes.grid(visible=False, axis="y")
         base = "one GPU" if shown[0].point.context.on_gpu else "one core"
         axes.set_xlabel(f"speedup of a training step against {base}   ( | : as many times as there are cores)")

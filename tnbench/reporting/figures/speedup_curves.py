@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h", "p")
-_APART = 0.035
-"""How far series at one number of cores are drawn from each other, as a share of it."""
+_APART, _WIDEST = 0.035, 0.3
+"""How far series at one number of cores are drawn from each other, and the first from the last, as shares of it."""
 
 
 def speedup_curves(
@@ -38,8 +38,9 @@ def speedup_curves(
         axes = figure.subplots()
         most = max(one.most for one in series)
         axes.plot([1, most * 1.15], [1, most * 1.15], color=GREY, linewidth=1.2, linestyle=(0, (4, 3)), label="ideal")
+        apart = min(_APART, _WIDEST / len(series))
         for place, one in enumerate(series):
-            shift = 1 + _APART * (place - (len(series) - 1) / 2)
+            shift = 1 + apart * (place - (len(series) - 1) / 2)
             _draw(axes, one, looks[one.method].colour, markers[one.way], shift)
         _frame(axes, most, base)
         figure.legend(loc="outside right upper", frameon=False, fontsize=8.5)
