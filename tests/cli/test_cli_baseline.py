@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typer.testing import Result
 
 from tnbench.core.baseline import Baseline
 from tnbench.core.protocols import Published
+from tnbench.store.records import Store
 
 Tnb = Callable[..., Result]
 
@@ -40,6 +42,22 @@ def test_what_was_asked_reaches_the_stage_and_its_accuracy_is_told(tnb: Tnb, mon
         "results": Path("there"),
         "device": "cpu",
     }
+
+
+@pytest.mark.parametrize(
+    ("changed", "what"),
+    [({"normalisation": {"mean": [0.5]}}, "another normalisation"), ({"digest": "e" * 64}, "other weights")],
+)
+def test_an_import_in_the_place_of_another_says_so(
+    tnb: Tnb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: dict[str, Any], what: str
+) -> None:
+    first = Baseline("resnet20", "cifar10", None, "", "12fca82f" * 8, "imported", "data", METRICS)
+    Store(tmp_path / "results").append_baseline(first)
+    for found in (first, dataclasses.replace(first, **changed)):
+        monkeypatch.setattr("tnbench.stages.importing.import_baseline", lambda file, found=found, **given: found)
+        told = tnb(*IMPORT).stdout.splitlines()[2:]
+        said = f"it takes the place of an import with {what}, and what began from that one runs anew"
+        assert told == ([] if found is first else [said])
 
 
 def test_a_file_that_is_not_there_is_wrong_use_and_nothing_is_written(tnb: Tnb, tmp_path: Path) -> None:

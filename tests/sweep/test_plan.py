@@ -100,8 +100,8 @@ def store_baseline(world, **changes):
     return baseline
 
 
-def import_baseline(world, digest="a" * 64):
-    return store_baseline(world, seed=None, key="", origin="imported", digest=digest)
+def import_baseline(world, digest="a" * 64, **more):
+    return store_baseline(world, seed=None, key="", origin="imported", digest=digest, **more)
 
 
 # -------------------------------------------------------------------------------------------------- what is asked
@@ -398,9 +398,21 @@ def test_an_imported_baseline_serves_every_seed_and_setting_and_enters_the_key(w
     made = plan(SVD, SVD.replace("#0", "#5"), SCRATCH, overrides={"baseline_epochs": 77})
     assert made.baselines == ()
     assert [entry.job.baseline for entry in made.entries] == [newest, newest, None]
-    assert made.entries[0].key == record_key(made.entries[0].case, made.settings, newest.digest)
+    assert made.entries[0].key == record_key(made.entries[0].case, made.settings, newest.identity)
     assert made.entries[2].key == record_key(made.entries[2].case, made.settings)
-    assert plan().entries[0].why == "the baseline differs: trained by tnbench → imported aaaaaaaa"
+    assert (
+        plan().entries[0].why
+        == "the baseline differs: trained by tnbench → imported aaaaaaaa with normalisation 74234e98"
+    )
+
+
+def test_an_import_with_another_normalisation_is_another_baseline(world, plan, ran):
+    first = import_baseline(world)
+    ran()
+    assert plan().entries[0].action == "done"
+    again = import_baseline(world, normalisation={"mean": [0.5], "std": [0.5]})
+    assert (again.digest, again.identity != first.identity) == (first.digest, True)
+    assert plan().entries[0].why.startswith("the baseline differs: imported aaaaaaaa with normalisation 74234e98 → ")
 
 
 def test_an_import_that_lost_its_checkpoint_is_told_before_anything_runs(world, plan):

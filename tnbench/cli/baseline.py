@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from tnbench.cli.options import DATA_ROOT, RESULTS, DataRoot, Plugins, Results
+from tnbench.core.baseline import Baseline
 from tnbench.core.errors import UsageError
 from tnbench.core.registry import Registry
 
@@ -54,6 +55,7 @@ def import_(
     if file is None:
         published = fetch_published(model, weights or "", registry)
         file, normalisation = published.file, normalisation or published.normalisation
+    earlier = _newest_import(model, dataset, results)
     baseline = import_baseline(
         file,
         model=model,
@@ -72,3 +74,15 @@ def import_(
     typer.echo(
         f"stored in {results} as {baseline.digest[:16]}; it serves every case of {model} on {dataset} from now on"
     )
+    if earlier is not None and earlier.identity != baseline.identity:
+        other = "another normalisation" if earlier.digest == baseline.digest else "other weights"
+        typer.echo(f"it takes the place of an import with {other}, and what began from that one runs anew")
+
+
+def _newest_import(model: str, dataset: str, results: Path) -> Baseline | None:
+    from tnbench.store.records import Store
+
+    found = [
+        each for each in Store(results).baselines() if each.imported and (each.model, each.dataset) == (model, dataset)
+    ]
+    return found[-1] if found else None

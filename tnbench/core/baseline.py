@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,6 +42,12 @@ class Baseline:
         """Read what `as_json` wrote."""
         known = {f.name for f in dataclasses.fields(cls)}
         return cls(**{name: value for name, value in data.items() if name in known})
+
+    @property
+    def identity(self) -> str:
+        """What tells an import from another: its weights' digest, and eight digits of its normalisation's."""
+        normalisation = json.dumps(self.normalisation, sort_keys=True).encode()
+        return f"{self.digest}/{hashlib.sha256(normalisation).hexdigest()[:8]}"
 
     @property
     def imported(self) -> bool:

@@ -30,7 +30,7 @@ class Facts:
         self._plugins: dict[tuple[str, str], dict[str, Any]] = {}
 
     def identity(self, case: Case, imported: str | None) -> Identity:
-        """As plain JSON: ``data``, ``plugins`` by axis, ``baseline`` (digest of an imported one), and the machine.
+        """As plain JSON: ``data``, ``plugins`` by axis, ``baseline`` (`identity` of an imported one), and the machine.
 
         The second plug-in of a mixture or mesh stands under ``method+2``, and so on; so does what a dry run is of.
         """

@@ -222,11 +222,12 @@ class _Run:
             self.left += 1
             return
         log = self._store.new_log(job.case.id, job.key, job.attempt)
-        interrupted = Execution(Result("interrupted", "by the keyboard"), now(), 0.0, log)
+        started, begin = now(), time.monotonic()
         try:
             execution = self._execute(job.case.id, partial(self._stages.case, job), job.limits, log)
         except KeyboardInterrupt:
-            self._keep(entry, job, interrupted)
+            interrupted = Result("interrupted", "by the keyboard or SIGTERM")
+            self._keep(entry, job, Execution(interrupted, started, time.monotonic() - begin, log))
             raise
         if execution.ok:
             self._durations.add(entry.key, group, execution.result.value, execution.wall_s)

@@ -93,8 +93,11 @@ def _disagreements(record: Record, wanted: Wanted) -> list[str]:
     return [*(changed or ["its key differs"]), *elsewhere]
 
 
-def _baseline(digest: str | None) -> str:
-    return "trained by tnbench" if digest is None else f"imported {digest[:8]}"
+def _baseline(identity: str | None) -> str:
+    if identity is None:
+        return "trained by tnbench"
+    digest, _, normalisation = identity.partition("/")
+    return f"imported {digest[:8]} with normalisation {normalisation}"
 
 
 def _identity(record: Record) -> Mapping[str, Any]:
