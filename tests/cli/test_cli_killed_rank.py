@@ -15,7 +15,7 @@ import pytest
 from tnbench.store.records import Store
 
 KILLED = "dense/full/cnn8/digits/scratch/ddp:2#0"
-NEXT = "dense/full/cnn8/digits/scratch/threads:1#0"
+NEXT = "dense/full/cnn8/digits/none/threads:1#0"
 
 
 def at_work(process: psutil.Process) -> bool:
@@ -40,7 +40,8 @@ def a_rank_below(main: psutil.Process) -> psutil.Process:
 
 @pytest.mark.slow
 def test_a_killed_rank_is_a_crashed_record_and_the_suite_goes_on(tmp_path: Path) -> None:
-    words = ["run", "--case", KILLED, "--case", NEXT, "--epochs", "10", "--batch-size", "8", "--device", "cpu"]
+    words = ["run", "--case", KILLED, "--case", NEXT, "--epochs", "1000", "--limit-train", "64", "--batch-size", "8"]
+    words += ["--baseline-epochs", "1", "--device", "cpu"]
     main = [sys.executable, "-c", "from tnbench.cli import main; main()"]
     with subprocess.Popen([*main, *words], cwd=tmp_path, stdout=subprocess.PIPE, text=True) as running:
         parent = psutil.Process(running.pid)

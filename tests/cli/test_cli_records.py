@@ -48,6 +48,7 @@ def test_show_prints_layers_samples_and_notes(tnb: Tnb, stored: Store) -> None:
     record.samples.update(loss=[2.0, 0.5], forward_ms=[float(n) for n in range(1, 10)], step_ms=[[1.0], [2.0]])
     record.samples.update(top1_by_class=[float(n) for n in range(10)] + [None, 50.0])
     record.samples.update(phases=[["decompose", 0.25], ["train", 3.0]])
+    record.samples.update(words_step=[["all_reduce", 270829], ["broadcast", 1376]], words_infer=[])
     record.notes.append("each rank normalised its own share")
     stored.append(record)
     lines = [" ".join(line.split()) for line in tnb("show", record.case).stdout.splitlines()]
@@ -59,6 +60,8 @@ def test_show_prints_layers_samples_and_notes(tnb: Tnb, stored: Store) -> None:
     assert "forward_ms 9 samples, least 1, median 5, greatest 9" in lines
     assert "step_ms (rank 1) 2" in lines
     assert "phases decompose 0.25 s, train 3 s" in lines
+    assert "words_step all_reduce 270,829, broadcast 1,376" in lines
+    assert "words_infer none" in lines
     assert "0 0.00 1.00 2.00 3.00 4.00 5.00 6.00 7.00 8.00 9.00" in lines
     assert "10 – 50.00" in lines
     assert "note: each rank normalised its own share" in lines

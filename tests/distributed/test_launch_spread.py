@@ -37,6 +37,15 @@ def test_counts_are_wanted() -> None:
     )
 
 
+def test_a_core_has_a_few_processes_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spread, "usable_cores", lambda: 2)
+    assert spread.refuses_ranks("ddp", 8, "cpu") is None
+    assert spread.refuses_ranks("ddp", 9, "cpu") == (
+        "got ddp:9 with 2 usable cores, wanted at most 8 processes, since more wait for each other; for words at any "
+        "number of them take a dry run, such as dryrun[of=ddp]:9"
+    )
+
+
 @pytest.mark.parametrize(("count", "device", "fits"), [(2, "cuda", True), (3, "cuda", False), (2, "cuda:1", False)])
 def test_each_process_wants_a_gpu(count: int, device: str, fits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)

@@ -22,7 +22,7 @@ from tnbench.core.settings import Limits, Settings, record_key
 from tnbench.distributed.crew import alone
 from tnbench.distributed.pool import RankPool
 from tnbench.stages.case import run_case
-from tnbench.stages.spread import LEAST_SAMPLES, PHASES, measure_rank
+from tnbench.stages.spread import LEAST_SAMPLES, PHASES, _measured, measure_rank
 from tnbench.stages.spread_decomposition import _costs
 from tnbench.stages.train import recipe_of
 
@@ -103,7 +103,9 @@ def test_words_are_counted_by_kind_whatever_sends_them(two_ranks: RankPool) -> N
 
 
 def test_one_process_has_nothing_to_mute() -> None:
-    found = measure_rank(alone("cpu"), work=small_work())
+    found = measure_rank(replace(alone("cpu"), notes=["auto chose this"]), work=small_work())
+    assert found.notes == ["auto chose this"]
+    assert _measured([found]).notes == ["auto chose this"]
     assert "muted_step_ms" not in found.times
     assert found.words["words_step"].words == 0
 

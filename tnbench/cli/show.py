@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tnbench.reporting.rows import Row
 
 _BY_CLASS, _PHASES = "top1_by_class", "phases"
+_BY_COLLECTIVE = ("words_step", "words_infer", "predicted_words_step")
 """Samples that are no repetitions of one number."""
 _IN_A_ROW = 10
 
@@ -116,6 +117,9 @@ def _samples(record: Record) -> Table:
             continue
         if name == _PHASES:
             table.add_row(f"  {name}", ", ".join(f"{kind} {seconds:.4g} s" for kind, seconds in samples) or "none")
+            continue
+        if name in _BY_COLLECTIVE:
+            table.add_row(f"  {name}", ", ".join(f"{kind} {number(words)}" for kind, words in samples) or "none")
             continue
         for rank, values in enumerate(samples if samples and isinstance(samples[0], list) else [samples]):
             of_rank = f" (rank {rank})" if values is not samples else ""

@@ -27,6 +27,10 @@ does to a model is kept: model-parallel plug-ins come first (innermost), data-pa
 """
 
 
+MOST_ON_A_CORE = 4
+"""Processes: more of them wait for each other and for memory, and tell nothing that fewer do not."""
+
+
 class Threaded(Protocol):
     """Options with the number of threads per rank; 0 shares the cores out evenly."""
 
@@ -35,16 +39,29 @@ class Threaded(Protocol):
 
 
 def refuses_ranks(name: str, count: int | None, device: str) -> str | None:
-    """Why `count` ranks of the plug-in `name` cannot be had: each wants a GPU of its own where the device is one."""
+    """Why `count` ranks of the plug-in `name` cannot be had.
+
+    Each wants a GPU of its own where the device is one; a core of the CPU has a few at most, to try things with.
+    """
     if count is None:
         return f"got {name} without a count, wanted how many processes, such as {name}:2"
     named = torch.device(device)
     if named.type != "cuda":
-        return None
+        return _refuses_on_cores(name, count, usable_cores())
     first, there = named.index or 0, torch.cuda.device_count()
     if first + count <= there:
         return None
     return f"got {name}:{count} from cuda:{first} on, wanted at most the {max(0, there - first)} GPUs that are there"
+
+
+def _refuses_on_cores(name: str, count: int, cores: int) -> str | None:
+    most = MOST_ON_A_CORE * cores
+    if count <= most:
+        return None
+    return (
+        f"got {name}:{count} with {cores} usable cores, wanted at most {most} processes, since more wait for "
+        f"each other; for words at any number of them take a dry run, such as dryrun[of=ddp]:{count}"
+    )
 
 
 def check_threads(name: str, threads: int) -> None:

@@ -41,6 +41,7 @@ def run_case(job: Job) -> Record:
         forward = measure_forward(prepared, model)
         volumes = measure_volumes(prepared, model, tools.notes.append)
         spread = volumes or measure_spread(prepared, model, tools.decompositions)
+        tools.notes.extend(spread.notes)  # those of a launch that is none of the training's
     predicted = predict(prepared, model, spread, facts, tools.notes.append)
     metrics = {
         **spread.metrics,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from statistics import median
@@ -31,6 +32,7 @@ class Measured:
     metrics: dict[str, float]
     samples: dict[str, list[float]] = field(default_factory=dict)
     threads: int = 0
+    notes: Sequence[str] = ()
 
 
 def measure_size(model: nn.Module, dense: nn.Module, in_shape: tuple[int, ...]) -> Measured:

@@ -64,6 +64,7 @@ class RankFound:
     threads: int
     times: dict[str, list[float]] = field(default_factory=dict)
     words: dict[str, Counted] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
     core_share: float | None = None
     """Of its cores, in steps that wait for nobody; None on a GPU."""
 
@@ -114,7 +115,7 @@ def _measured(ranks: Sequence[RankFound]) -> Measured:
     if shares:
         metrics["core_share"] = min(shares)
     metrics |= {"processes": len(ranks), "threads": ranks[0].threads}
-    return Measured(metrics, samples, len(ranks) * ranks[0].threads)
+    return Measured(metrics, samples, len(ranks) * ranks[0].threads, ranks[0].notes)
 
 
 def slowest(ranks: Sequence[Sequence[float]]) -> list[float]:
@@ -130,7 +131,7 @@ def measure_rank(crew: Crew, *, work: Work) -> RankFound:
         work.model.to(crew.device)
         lay_out(work.model, work.recipe)
         wrapped = crew.wrap(work.model)
-        found = RankFound(crew.threads)
+        found = RankFound(crew.threads, notes=crew.notes)
         inputs, labels = (
             tensor.tensor_split(crew.data_world)[crew.data_rank].to(crew.device) for tensor in (work.batch, work.labels)
         )
