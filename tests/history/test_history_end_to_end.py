@@ -57,6 +57,7 @@ class Clone:
     def run(self, *command: str, code: Path | None = None) -> Done:
         """Run a command at the clone's top folder, with the tnbench of `code` (default: the clone's own)."""
         environment = {**os.environ, "HOME": str(self.root.parent), "PYTHONPATH": str(code or self.root)}
+        environment["OMP_NUM_THREADS"] = "1"  # both clones run at once: more threads than cores wait for each other
         return subprocess.run(command, cwd=self.root, env=environment, capture_output=True, text=True, check=False)
 
     def asv(self, *arguments: str) -> Done:
