@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from tnbench.cli.options import DATA_ROOT, RESULTS, DataRoot, Plugins, Results
-from tnbench.core.baseline import Baseline
 from tnbench.core.errors import UsageError
 from tnbench.core.registry import Registry
 
@@ -50,12 +49,13 @@ def import_(
         raise UsageError("baseline import: give a FILE or --weights NAME, one of them")
     device, registry = resolve_device(device), Registry(plugin or ())
     from tnbench.stages.importing import fetch_published, import_baseline  # after what can be refused without torch
+    from tnbench.store.records import Store
 
     published = None
     if file is None:
         published = fetch_published(model, weights or "", registry)
         file, normalisation = published.file, normalisation or published.normalisation
-    earlier = _newest_import(model, dataset, results)
+    earlier = Store(results).imports().get((model, dataset))
     baseline = import_baseline(
         file,
         model=model,
@@ -77,12 +77,3 @@ def import_(
     if earlier is not None and earlier.identity != baseline.identity:
         other = "another normalisation" if earlier.digest == baseline.digest else "other weights"
         typer.echo(f"it takes the place of an import with {other}, and what began from that one runs anew")
-
-
-def _newest_import(model: str, dataset: str, results: Path) -> Baseline | None:
-    from tnbench.store.records import Store
-
-    found = [
-        each for each in Store(results).baselines() if each.imported and (each.model, each.dataset) == (model, dataset)
-    ]
-    return found[-1] if found else None

@@ -62,7 +62,7 @@ def context_of(record: Record, case: Case) -> Context:
 
 
 def _imported_baseline(provenance: dict[str, Any], identity: dict[str, Any]) -> str:
-    """The digest; of a case that ended early only the plan's `identity` knows it."""
+    """Its identity, else the digest; of a case that ended early only the plan's `identity` knows it."""
     if "baseline" in identity:
         return str(identity["baseline"] or "")
     used: dict[str, Any] = provenance.get("baseline") or {}

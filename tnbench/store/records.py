@@ -69,6 +69,10 @@ class Store:
         """Every baseline that was not taken back, oldest first."""
         return [line.value for line in self.baseline_lines()]
 
+    def imports(self) -> dict[tuple[str, str], Baseline]:
+        """The newest imported baseline of each model on each data set, which serves all of its cases."""
+        return {(each.model, each.dataset): each for each in self.baselines() if each.imported}
+
     def baseline_lines(self) -> list[Line]:
         """The lines of `baselines`; `value` is the Baseline."""
         return self._live("baseline")

@@ -50,9 +50,8 @@ class Baselines:
     def __init__(self, store: Store, registry: Registry, facts: Facts, results: Path, *, fresh: bool) -> None:
         self.nodes: dict[str, BaselineNode] = {}
         self._registry, self._facts, self._results, self._fresh = registry, facts, results, fresh
-        stored = store.baselines()
-        self._imported = {(baseline.model, baseline.dataset): baseline for baseline in stored if baseline.imported}
-        self._trained = {baseline.key: baseline for baseline in stored if not baseline.imported}
+        self._imported = store.imports()
+        self._trained = {baseline.key: baseline for baseline in store.baselines() if not baseline.imported}
         self._needed: dict[str, bool] = {}
 
     def imported(self, case: Case) -> Baseline | None:
